@@ -1,0 +1,84 @@
+"""What the runs of an experiment say together: a table, and a conclusion computed from it."""
+
+import pandas as pd
+
+from clipcap_lib.runs import Run, summary_table
+
+NAMES = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer"}
+
+
+def loss_table(runs: list[Run]) -> pd.DataFrame:
+    """Best dev loss by mapping (rows) and tuning (columns), the mean over seeds, in nats a token."""
+    table = summary_table(runs)
+    return table.pivot_table(index="mapping", columns="tuning", values="best_dev_loss", sort=False)
+
+
+def images_until(run: Run, loss: float) -> float | None:
+    """How many images a run had seen when its dev loss first was at most `loss`; `None` if it never was."""
+    dev = run.history[(run.history["split"] == "dev") & (run.history["value"] <= loss)]
+    return None if dev.empty else float(dev["images"].iloc[0])
+
+
+def shapley_shares(losses: pd.DataFrame, worse: tuple[str, str], better: tuple[str, str]) -> tuple[float, float]:
+    """Split the gap between two (mapping, tuning) cells into what the mapping and what the tuning account for.
+
+    Each factor is changed first and second, and the two orders are averaged (the Shapley value for two factors), so
+    that the parts sum to the gap.
+    """
+    (m0, t0), (m1, t1) = worse, better
+    mapping = ((losses.at[m0, t0] - losses.at[m1, t0]) + (losses.at[m0, t1] - losses.at[m1, t1])) / 2
+    tuning = ((losses.at[m0, t0] - losses.at[m0, t1]) + (losses.at[m1, t0] - losses.at[m1, t1])) / 2
+    return mapping, tuning
+
+
+def conclude(runs: list[Run]) -> list[str]:
+    """Sentences that answer "MLP or BERT?", each number taken from the runs."""
+    losses = loss_table(runs)
+    sentences = [_ranking(losses, tuning) for tuning in losses.columns]
+    if {"mlp", "bert"} <= set(losses.index):
+        sentences += [_speed(runs, tuning) for tuning in losses.columns]
+        if {"frozen", "full"} <= set(losses.columns):
+            sentences.append(_confounded(losses))
+    seeds = len({run.params["seed"] for run in runs})
+    if seeds == 1:
+        sentences.append(
+            "One seed a run: differences of a few hundredths may not repeat; emoji-zh-full repeats them with three."
+        )
+    return sentences
+
+
+def _ranking(losses: pd.DataFrame, tuning: str) -> str:
+    ordered = losses[tuning].dropna().sort_values()
+    listed = ", ".join(f"{NAMES[mapping]} {loss:.3f}" for mapping, loss in ordered.items())
+    return f"Language model {tuning}: best dev loss in nats per token, lowest first: {listed}."
+
+
+def _speed(runs: list[Run], tuning: str) -> str:
+    chosen = {
+        name: next(run for run in runs if (run.params["mapping"], run.params["tuning"]) == (name, tuning))
+        for name in ("mlp", "bert")
+    }
+    slow, fast = sorted(chosen, key=lambda name: -chosen[name].summary["best_dev_loss"])
+    goal = chosen[slow].summary["best_dev_loss"]
+    needed, took = images_until(chosen[fast], goal), images_until(chosen[slow], goal)
+    if not needed or not took:
+        return f"Language model {tuning}: {NAMES[slow]} never got below the loss it started with."
+    return (
+        f"Language model {tuning}: {NAMES[fast]} reached {NAMES[slow]}'s best dev loss ({goal:.3f}) "
+        f"after {needed:,.0f} images, {NAMES[slow]} after {took:,.0f}: "
+        f"{NAMES[fast]} learned {took / needed:.1f} times as fast in images."
+    )
+
+
+def _confounded(losses: pd.DataFrame) -> str:
+    corners = ("bert", "frozen"), ("mlp", "full")
+    worse, better = sorted(corners, key=lambda cell: -losses.at[cell])
+    mapping, tuning = shapley_shares(losses, worse, better)
+    gap = mapping + tuning
+    bigger = "tuning of the language model" if abs(tuning) > abs(mapping) else "mapping network"
+    return (
+        f"Comparing MLP with a tuned language model against BERT with a frozen one mixes two changes. "
+        f"Here that gap is {gap:.3f} nats; the mapping network accounts for {mapping:+.3f} of it "
+        f"({mapping / gap:.0%}), "
+        f"tuning the language model for {tuning:+.3f} ({tuning / gap:.0%}). The {bigger} is the larger part."
+    )

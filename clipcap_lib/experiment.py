@@ -1,0 +1,183 @@
+"""One experiment file: what data, which encoder, which language model, which runs, how to train and decode."""
+
+import difflib
+import itertools
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from clipcap_lib.decoding import Greedy, Sample, Strategy
+from clipcap_lib.mapping import Mapping
+from clipcap_lib.model import Tuning
+from clipcap_lib.scene_language import Language
+from clipcap_lib.training import TrainingSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """The corpus: generated emoji scenes, or your own files (captions, folder of images, optional split file)."""
+
+    corpus: Literal["emoji-scenes", "files"] = "emoji-scenes"
+    language: Language = "zh"
+    train_images: int = Field(12000, ge=0, description="emoji scenes only: files use what the other splits leave")
+    dev_images: int = Field(300, gt=0)
+    test_images: int = Field(500, gt=0)
+    compositional_images: int = Field(500, ge=0, description="emoji scenes only: held-out pairs and counts")
+    data_seed: int = 1
+    captions_file: str | None = None
+    images_folder: str | None = None
+    splits_file: str | None = None
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> "Data":
+        if self.corpus == "files" and not (self.captions_file and self.images_folder):
+            raise ValueError("corpus: files needs captions_file and images_folder")
+        return self
+
+
+class Models(_Section):
+    """The pretrained models and the shape of the mapping network."""
+
+    encoder: str = "clip:data/models/tiny-clip.pt"
+    language_model: str = "data/models/tiny-gpt2-zh"
+    prefix_length: int = Field(10, gt=0)
+    constants: int = Field(10, gt=0)
+    mapper_layers: int = Field(8, gt=0)
+    mapper_heads: int = Field(8, gt=0)
+    normalize: bool = False
+    lora_rank: int = Field(8, gt=0)
+    max_caption_tokens: int = Field(40, gt=1)
+
+
+class Runs(_Section):
+    """The grid: every mapping × every tuning × every seed is one run."""
+
+    mapping: list[Mapping] = Field(min_length=1)
+    tuning: list[Tuning] = Field(min_length=1)
+    seed: list[int] = Field([0], min_length=1)
+
+
+class Decoding(_Section):
+    """How captions are made in the report."""
+
+    strategy: Literal["greedy", "sample"] = "greedy"
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(0, ge=0)
+    top_p: float = Field(0.8, gt=0, le=1)
+    max_new_tokens: int = Field(40, gt=0)
+
+    def build(self) -> Strategy:
+        """The strategy object `decode` takes."""
+        if self.strategy == "greedy":
+            return Greedy()
+        return Sample(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+
+
+class Execution(_Section):
+    """How notebooks are run: processes side by side, threads each, seconds a cell may take."""
+
+    workers: int = Field(1, gt=0)
+    threads: int = Field(2, gt=0)
+    cell_timeout: int = Field(7200, gt=0)
+
+
+class Experiment(_Section):
+    """A whole experiment file. Unknown keys and ill-typed values are refused before any work."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    data: Data
+    models: Models
+    runs: Runs
+    training: TrainingSettings
+    decoding: Decoding = Decoding()
+    execution: Execution = Execution()
+
+    def run_grid(self) -> list[dict[str, Any]]:
+        """One `{mapping, tuning, seed}` a run, in the order of the file."""
+        grid = itertools.product(self.runs.mapping, self.runs.tuning, self.runs.seed)
+        return [{"mapping": mapping, "tuning": tuning, "seed": seed} for mapping, tuning, seed in grid]
+
+    def flat(self) -> dict[str, Any]:
+        """All settings but the grid by their own names, as notebooks take them; `None` becomes an empty string."""
+        sections = (self.data, self.models, self.training, self.decoding, self.execution)
+        values = {key: value for section in sections for key, value in section.model_dump().items()}
+        return {"experiment": self.name, **{key: "" if value is None else value for key, value in values.items()}}
+
+
+class ExperimentError(ValueError):
+    """An experiment file that cannot be used; the message names file, key and what would be valid."""
+
+
+def run_id(mapping: str, tuning: str, seed: int) -> str:
+    """The name of a run's folder."""
+    return f"{mapping}-{tuning}-s{seed}"
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment file (YAML 1.2, so that `1e-4` is a number).
+
+    Raises `ExperimentError` for a missing file, a YAML error, an unknown key or an ill-typed value; each is named with
+    the nearest valid key or the valid choices.
+    """
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
+        raise ExperimentError(f"{path}: there is no such experiment file; in {path.parent}: {known}")
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ExperimentError(f"{path}: expected keys and values, such as `name: my-experiment`")
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        raise ExperimentError(f"{path}:\n{problems}") from error
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    place, given = ".".join(map(str, problem["loc"])), problem.get("input")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key {place!r}{_nearest(str(problem['loc'][-1]), _keys(problem['loc'][:-1]))}"
+        case "missing":
+            return f"key {place!r} is missing"
+        case "literal_error":
+            choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            return f"{place}: {given!r} is not one of {', '.join(choices)}{_nearest(str(given), choices)}"
+        case _:
+            return f"{place or 'file'}: {problem['msg'].removeprefix('Value error, ')}" + (
+                "" if isinstance(given, dict) else f", not {given!r}"
+            )
+
+
+def _keys(location: tuple[Any, ...]) -> list[str]:
+    section: type[BaseModel] = Experiment
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        section = annotation if isinstance(annotation, type) else get_args(annotation)[0]
+    own = list(section.model_fields)
+    return (
+        own
+        if location
+        else own + [key for field in section.model_fields.values() for key in _fields_of(field.annotation)]
+    )
+
+
+def _fields_of(annotation: Any) -> list[str]:
+    return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+
+
+def _nearest(word: str, choices: list[str]) -> str:
+    if initials := [choice for choice in choices if "".join(part[0] for part in choice.split("_")) == word.lower()]:
+        return f"; did you mean {initials[0]!r}?"
+    lowered = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.4)
+    return f"; did you mean {lowered[close[0]]!r}?" if close else f"; known: {', '.join(choices)}"

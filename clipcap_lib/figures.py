@@ -1,0 +1,269 @@
+"""Every plot of the workbench, one style, Chinese included; each function returns a `Figure` or an HTML fragment."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import matplotlib.font_manager as fonts
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from clipcap_lib.metrics import ATTRIBUTES
+from clipcap_lib.runs import Run
+
+FONTS = ["DejaVu Sans", "Noto Sans SC"]
+INK, FAINT = "#22313f", "#9aa5b1"
+MAPPINGS = {"mlp": "#d1495b", "bert": "#2e6f95", "transformer": "#5b8c3e"}
+LINESTYLES = {"frozen": ":", "lora": "-.", "full": "-"}
+
+
+def use_style() -> None:
+    """Set the figure style of the workbench in this kernel; call it once, before the first figure."""
+    fonts.fontManager.addfont(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"))
+    sns.set_theme(
+        style="ticks", context="notebook",
+        rc={
+            "font.family": FONTS, "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold",
+            "axes.titlelocation": "left", "text.color": INK, "axes.labelcolor": INK, "axes.grid": True,
+            "grid.color": "#e8ecf0", "figure.dpi": 100, "savefig.dpi": 100, "figure.constrained_layout.use": True,
+        },
+    )  # fmt: skip
+
+
+def run_label(run: Run) -> str:
+    """How a run is named everywhere: mapping and tuning."""
+    return f"{run.params['mapping']}, {run.params['tuning']}"
+
+
+# --- curves --------------------------------------------------------------------------------------------------------
+
+
+def _series(run: Run, split: str) -> pd.DataFrame:
+    history = run.history
+    return history[(history["split"] == split) & (history["metric"] == "loss")]
+
+
+def _draw_run(axis: Axes, runs: list[Run], x: str) -> None:
+    """All seeds of one mapping and tuning: raw faint, smoothed bold, dev dashed with its band, minimum marked."""
+    color, label = MAPPINGS[runs[0].params["mapping"]], run_label(runs[0])
+    for run in runs:
+        train = _series(run, "train")
+        smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
+        axis.plot(train[x], train["value"], color=color, alpha=0.12, linewidth=0.7)
+        axis.plot(train[x], smooth, color=color, linewidth=2, label=label if run is runs[0] else None)
+        dev = _series(run, "dev")
+        best = dev.loc[dev["value"].idxmin()]
+        axis.plot(dev[x], dev["value"], color=color, linewidth=1.4, linestyle="--")
+        axis.plot(best[x], best["value"], marker="o", markersize=6, color=color, markeredgecolor="white", zorder=5)
+    if len(runs) > 1 and x == "images":
+        dev = pd.concat([_series(run, "dev") for run in runs]).groupby(x)["value"].agg(["min", "max"])
+        axis.fill_between(dev.index, dev["min"], dev["max"], color=color, alpha=0.18, linewidth=0)
+
+
+def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
+    """Loss against images or seconds, a panel a tuning: train faint and smoothed, dev dashed, minimum marked."""
+    tunings = list(dict.fromkeys(run.params["tuning"] for run in runs))
+    figure, axes = plt.subplots(1, len(tunings), figsize=(5.6 * len(tunings), 4.4), sharey=True, squeeze=False)
+    for axis, tuning in zip(axes[0], tunings, strict=True):
+        for mapping in dict.fromkeys(run.params["mapping"] for run in runs):
+            same = [run for run in runs if (run.params["mapping"], run.params["tuning"]) == (mapping, tuning)]
+            if same:
+                _draw_run(axis, same, x)
+        axis.set(title=f"language model {tuning}", xlabel="images seen" if x == "images" else "seconds of training")
+        axis.legend(frameon=False)
+    dev = pd.concat([_series(run, "dev") for run in runs])["value"]
+    axes[0, 0].set(ylabel="loss (nats per token)", ylim=(dev.min() * 0.85, min(dev.max(), dev.min() * 6) * 1.03))
+    figure.suptitle("Thin: every step · bold: smoothed · dashed: dev · dot: best dev loss", fontsize=10, color=FAINT)
+    return figure
+
+
+def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
+    """The loss curve of one run."""
+    figure, axis = plt.subplots(figsize=(8, 4))
+    train, dev = (run_history[run_history["split"] == split] for split in ("train", "dev"))
+    axis.plot(train["images"], train["value"], color=color, alpha=0.15, linewidth=0.7)
+    smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
+    axis.plot(train["images"], smooth, color=color, linewidth=2, label="train, smoothed")
+    axis.plot(dev["images"], dev["value"], color=color, linestyle="--", marker=".", label="dev")
+    best = dev.loc[dev["value"].idxmin()]
+    axis.annotate(f"best dev {best['value']:.3f}", (best["images"], best["value"]), xytext=(0, 18),
+                  textcoords="offset points", ha="right", arrowprops={"arrowstyle": "-", "color": FAINT})  # fmt: skip
+    axis.set(title=title, xlabel="images seen", ylabel="loss (nats per token)")
+    axis.legend(frameon=False)
+    return figure
+
+
+def loss_bars(table: pd.DataFrame) -> Figure:
+    """Best dev loss of every mapping and tuning, seeds as error bars; `table` is `runs.summary_table`."""
+    figure, axis = plt.subplots(figsize=(8, 3.6))
+    sns.barplot(table, x="tuning", y="best_dev_loss", hue="mapping", palette=MAPPINGS, ax=axis, errorbar=("pi", 100))
+    for bars in axis.containers:
+        if hasattr(bars, "patches"):
+            axis.bar_label(bars, fmt="%.3f", fontsize=9, padding=2)
+    axis.set(title="Best dev loss", xlabel="how the language model was trained", ylabel="nats per token")
+    axis.grid(axis="x", visible=False)
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
+    return figure
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def image_grid(paths: Sequence[str | Path], titles: Sequence[str], columns: int = 6) -> Figure:
+    """Pictures with a line of text under each."""
+    rows = -(-len(paths) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.3 * columns, 2.5 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, path, title in zip(axes.flat, paths, titles, strict=False):
+        axis.imshow(Image.open(path))
+        axis.set_title(_wrap(title, 14 if not title.isascii() else 26), fontsize=9, fontweight="normal", loc="center")
+    return figure
+
+
+def _wrap(text: str, width: int) -> str:
+    if text.isascii():
+        lines, line = [], ""
+        for word in text.split():
+            if line and len(line) + len(word) >= width:
+                lines, line = [*lines, line], ""
+            line = f"{line} {word}".strip()
+        return "\n".join([*lines, line])
+    return "\n".join(text[i : i + width] for i in range(0, len(text), width))
+
+
+def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Figure:
+    """How often each whole number occurs."""
+    figure, axis = plt.subplots(figsize=(8, 3))
+    counts = pd.Series(values).value_counts().sort_index()
+    axis.bar(counts.index, counts.to_numpy(), color=MAPPINGS["bert"], width=0.85)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.grid(axis="x", visible=False)
+    return figure
+
+
+def frequency_bars(counts: pd.Series, title: str, xlabel: str) -> Figure:
+    """Horizontal bars of named counts."""
+    figure, axis = plt.subplots(figsize=(8, 0.28 * len(counts) + 1))
+    axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color=MAPPINGS["transformer"])
+    axis.set(title=title, xlabel=xlabel)
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def embedding_map(vectors: np.ndarray, labels: Sequence[str], title: str) -> Figure:
+    """The two leading principal components of embeddings [N, D], coloured by label."""
+    centred = vectors - vectors.mean(0)
+    _, values, directions = np.linalg.svd(centred, full_matrices=False)
+    x, y = (centred @ directions[:2].T).T
+    share = values[:2] ** 2 / (values**2).sum()
+    figure, axis = plt.subplots(figsize=(8.5, 5))
+    sns.scatterplot(x=x, y=y, hue=list(labels), s=18, linewidth=0, palette="husl", ax=axis)
+    axis.set(title=title, xlabel=f"component 1 ({share[0]:.0%} of variance)", ylabel=f"component 2 ({share[1]:.0%})")
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
+    return figure
+
+
+def similarity_matrix(vectors: np.ndarray, title: str) -> Figure:
+    """Cosine similarity of every pair of embeddings [N, D], as a heat map."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    figure, axis = plt.subplots(figsize=(5.6, 4.6))
+    sns.heatmap(
+        unit @ unit.T,
+        cmap="mako",
+        square=True,
+        xticklabels=False,
+        yticklabels=False,
+        ax=axis,
+        cbar_kws={"label": "cosine"},
+    )
+    axis.set_title(title)
+    return figure
+
+
+# --- results -------------------------------------------------------------------------------------------------------
+
+
+def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
+    """Attribute accuracy in percent, a row a run; `table` is indexed by run label with one column an attribute."""
+    figure, axis = plt.subplots(figsize=(7.5, 0.5 * len(table) + 1.4))
+    sns.heatmap(table[ATTRIBUTES] * 100, annot=True, fmt=".0f", cmap="YlGnBu", vmin=0, vmax=100, ax=axis,
+                linewidths=1.5, cbar_kws={"label": "percent right"})  # fmt: skip
+    axis.set(title=title, ylabel="")
+    axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def confusion_bars(pairs: pd.Series, title: str) -> Figure:
+    """The most frequent mistakes, as horizontal bars; an empty series gives a figure that says so."""
+    if pairs.empty:
+        figure, axis = plt.subplots(figsize=(8, 1.2))
+        axis.axis("off")
+        axis.text(0, 0.5, f"{title}: none", fontsize=12)
+        return figure
+    return frequency_bars(pairs, title, "captions")
+
+
+def thumbnail(path: str | Path, side: int = 128) -> str:
+    """A picture as a data URI, at most `side` pixels wide and high."""
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        small.thumbnail((side, side))
+        buffer = io.BytesIO()
+        small.save(buffer, "jpeg", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+CARD = "display:flex;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:system-ui,sans-serif"
+
+
+def caption_cards(samples: pd.DataFrame, references: pd.Series, captions: pd.DataFrame) -> str:
+    """Pictures with their references and each run's caption, as HTML.
+
+    `samples`: image_id and image_path. `captions`: image_id, run, caption and the attribute scores; wrong attributes
+    are named beside the caption.
+    """
+    return "".join(
+        _card(row, references[row.image_id], captions[captions["image_id"] == row.image_id])
+        for row in samples.itertuples()
+    )
+
+
+def _card(image, references: list[str], captions: pd.DataFrame) -> str:
+    shown = "<br>".join(html.escape(text) for text in references[:2])
+    rows = "".join(
+        f'<tr><td style="padding:2px 14px 2px 0;color:#5c6b7a;white-space:nowrap">{html.escape(row["run"])}</td>'
+        f'<td style="text-align:left;padding:2px 0">{html.escape(row["caption"])} {_verdict(row)}</td></tr>'
+        for row in captions.to_dict("records")
+    )
+    alt = html.escape(f"Picture {image.image_id}: {references[0]}")
+    return (
+        f'<div style="{CARD}"><img src="{thumbnail(image.image_path)}" alt="{alt}" width="128" height="128" '
+        f'style="border-radius:6px;flex:none;margin:0"><div><div style="color:#5c6b7a;margin-bottom:6px">{shown}</div>'
+        f'<table style="border-collapse:collapse;margin:0">{rows}</table></div></div>'
+    )
+
+
+def _verdict(row: dict) -> str:
+    if "all" not in row or pd.isna(row["all"]):
+        return ""
+    if row["all"] == 1:
+        return '<span style="color:#2f7d32" title="all attributes right">✓</span>'
+    wrong = [name for name in ATTRIBUTES[:-1] if row[name] == 0] or ["incomplete"]
+    return f'<span style="color:#b3261e">✗ {", ".join(wrong)}</span>'
+
+
+def loss_line(states: pd.DataFrame, title: str) -> Figure:
+    """The loss of a pretraining; `states` has step and loss."""
+    figure, axis = plt.subplots(figsize=(8, 3.2))
+    axis.plot(states["step"], states["loss"], color=MAPPINGS["bert"], linewidth=2)
+    axis.set(title=title, xlabel="step", ylabel="loss", yscale="log")
+    return figure

@@ -1,0 +1,135 @@
+"""Mapping networks: from one image embedding [B, D] to a prefix of P language-model embeddings [B, P, n]."""
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+Mapping = Literal["mlp", "bert", "transformer"]
+
+
+class MLPMapper(nn.Module):
+    """Two linear layers with a tanh between them (Mokady et al. 2021, section 3.2).
+
+    [B, D] → [B, P, n] through a hidden layer of P·n/2.
+    """
+
+    def __init__(self, clip_size: int, prefix_length: int, width: int) -> None:
+        super().__init__()
+        self.prefix_length = prefix_length
+        hidden = prefix_length * width // 2
+        self.model = nn.Sequential(nn.Linear(clip_size, hidden), nn.Tanh(), nn.Linear(hidden, prefix_length * width))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.model(embedding).view(len(embedding), self.prefix_length, -1)
+
+
+class _ConstantsMapper(nn.Module):
+    """The frame BERT and transformer share: C tokens made from the image, then P learned constants; read at those."""
+
+    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int) -> None:
+        super().__init__()
+        self.constants = constants
+        self.linear = nn.Linear(clip_size, constants * width)
+        self.prefix_const = nn.Parameter(torch.randn(prefix_length, width))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        image = self.linear(embedding).view(len(embedding), self.constants, -1)
+        learned = self.prefix_const.expand(len(embedding), -1, -1)
+        return self.mix(torch.cat([image, learned], dim=1))[:, self.constants :]
+
+    def mix(self, tokens: Tensor) -> Tensor:
+        """[B, C + P, n] → [B, C + P, n]."""
+        raise NotImplementedError
+
+
+class BertMapper(_ConstantsMapper):
+    """A randomly initialised BERT over image tokens and constants, as ClipCap-Chinese has it; [B, D] → [B, P, n]."""
+
+    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
+        super().__init__(clip_size, prefix_length, constants, width)
+        config = BertConfig(
+            vocab_size=1,  # only `inputs_embeds` are ever given: the word table would be 16 M unused parameters
+            hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
+        )  # fmt: skip
+        self.bert = BertModel(config, add_pooling_layer=False)
+
+    def mix(self, tokens: Tensor) -> Tensor:
+        return self.bert(inputs_embeds=tokens).last_hidden_state
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_queries = nn.Linear(width, width, bias=False)
+        self.to_keys_values = nn.Linear(width, 2 * width, bias=False)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        queries = self.to_queries(x).view(batch, length, self.heads, -1).transpose(1, 2)
+        keys, values = self.to_keys_values(x).view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)
+        return self.project(mixed.transpose(1, 2).reshape(batch, length, width))
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.relu(self.fc1(x)))
+
+
+class _Layer(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn, self.mlp = _Attention(width, heads), _FeedForward(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class _Layers(nn.Module):
+    def __init__(self, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class TransformerMapper(_ConstantsMapper):
+    """Pre-norm transformer over image tokens and constants (Mokady et al. 2021, figure 2); [B, D] → [B, P, n]."""
+
+    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
+        super().__init__(clip_size, prefix_length, constants, width)
+        self.transformer = _Layers(width, layers, heads)
+
+    def mix(self, tokens: Tensor) -> Tensor:
+        return self.transformer(tokens)
+
+
+def build_mapper(
+    mapping: Mapping, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int
+) -> nn.Module:
+    """The mapping network of that name; `constants`, `layers` and `heads` do not concern an MLP.
+
+    Raises `ValueError` for an unknown name.
+    """
+    match mapping:
+        case "mlp":
+            return MLPMapper(clip_size, prefix_length, width)
+        case "bert":
+            return BertMapper(clip_size, prefix_length, constants, width, layers, heads)
+        case "transformer":
+            return TransformerMapper(clip_size, prefix_length, constants, width, layers, heads)
+    raise ValueError(f"mapping {mapping!r} is unknown; choose one of {', '.join(get_args(Mapping))}")

@@ -1,0 +1,190 @@
+"""The captioner: a mapping network in front of a causal language model, saved so that nothing is stored twice."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, inject_adapter_in_model
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from clipcap_lib.batches import Packed, end_token
+from clipcap_lib.mapping import Mapping, build_mapper
+from clipcap_lib.quiet import no_progress_bars
+
+Tuning = Literal["frozen", "lora", "full"]
+
+
+class ClipCapConfig(BaseModel):
+    """Everything needed to rebuild a captioner; published sizes are the defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mapping: Mapping
+    tuning: Tuning
+    encoder: str
+    language_model: str
+    clip_size: int
+    prefix_length: int = 10
+    constants: int = 10
+    mapper_layers: int = 8
+    mapper_heads: int = 8
+    normalize: bool = False
+    lora_rank: int = 8
+    language_model_sha256: str | None = None
+
+
+class ClipCapModel(nn.Module):
+    """CLIP embedding → mapping network → prefix → language model (Mokady et al. 2021).
+
+    Not a transformers `PreTrainedModel`: that class builds on the meta device, where a second pretrained model inside
+    the first cannot be loaded by reference. `save_pretrained` and `from_pretrained` follow its conventions.
+    """
+
+    def __init__(self, config: ClipCapConfig, language_model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        self.config, self.tokenizer = config, tokenizer
+        self.language_model = _tune(language_model, config)
+        width = language_model.get_input_embeddings().embedding_dim
+        self.mapper = build_mapper(
+            config.mapping, config.clip_size, config.prefix_length, config.constants, width,
+            config.mapper_layers, config.mapper_heads,
+        )  # fmt: skip
+
+    @classmethod
+    def build(cls, config: ClipCapConfig) -> "ClipCapModel":
+        """A captioner with a fresh mapper and the pretrained language model the configuration names."""
+        return cls(config, *load_language_model(config.language_model))
+
+    @cached_property
+    def stop_tokens(self) -> tuple[int, ...]:
+        """Tokens that end a caption."""
+        return (end_token(self.tokenizer),)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.mapper.parameters()).device
+
+    def train(self, mode: bool = True) -> "ClipCapModel":
+        """Switch dropout on or off; a frozen language model never drops out, it is a fixed function."""
+        super().train(mode)
+        if self.config.tuning == "frozen":
+            self.language_model.eval()
+        return self
+
+    def prefix(self, features: Tensor) -> Tensor:
+        """Map image embeddings [B, D] to prefixes [B, P, n]."""
+        return self.mapper(F.normalize(features, dim=-1) if self.config.normalize else features)
+
+    def forward(self, features: Tensor, packed: Packed) -> Tensor:
+        """Logits [N, V] at the caption tokens of packed rows; `features` is [B, D]."""
+        prefix = self.prefix(features)
+        words = self.language_model.get_input_embeddings()(packed.input_ids)
+        embeddings = torch.cat([prefix.to(words.dtype), words], dim=1)
+        hidden = self.language_model.base_model(
+            inputs_embeds=embeddings, attention_mask=_additive(packed.mask, embeddings.dtype),
+            position_ids=packed.positions, use_cache=False,
+        ).last_hidden_state  # fmt: skip
+        return self.language_model.get_output_embeddings()(hidden[packed.rows, packed.columns])
+
+    def loss(self, features: Tensor, packed: Packed, reduction: str = "mean") -> Tensor:
+        """Cross-entropy in nats over real caption tokens, end token included; padding has no part in it."""
+        return F.cross_entropy(self(features, packed).float(), packed.labels, reduction=reduction)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name; tied weights appear once."""
+        return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
+
+    # --- saving and loading ---------------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write `config.json`, `model.safetensors` (what was trained, tied weights once) and a model card.
+
+        The pretrained language model is referred to by name and sha256, not copied: fine-tuned weights are stored as
+        the parameters that replace its own.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        stamped = self.config.model_copy(update={"language_model_sha256": _weights_sha256(self.config.language_model)})
+        (folder / "config.json").write_text(stamped.model_dump_json(indent=2), encoding="utf-8")
+        save_file(
+            {name: weight.detach().cpu().contiguous() for name, weight in self.trainable().items()},
+            folder / "model.safetensors",
+        )
+        (folder / "README.md").write_text(_model_card(stamped, self), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> "ClipCapModel":
+        """Load a saved captioner.
+
+        Raises `ValueError` when weights are missing or surplus, or the language model is not the one it was trained on.
+        """
+        config = ClipCapConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+        found = _weights_sha256(config.language_model)
+        if found != config.language_model_sha256:
+            raise ValueError(
+                f"{folder}: {config.language_model} is not the language model this captioner was trained on"
+            )
+        model = cls.build(config)
+        model.load_trainable(load_file(folder / "model.safetensors"), str(folder))
+        return model.eval()
+
+    def load_trainable(self, weights: dict[str, Tensor], source: str) -> None:
+        """Replace the trained parameters; `source` names them in the error for missing or surplus ones."""
+        own = self.trainable()
+        if own.keys() != weights.keys():
+            missing, surplus = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+            raise ValueError(f"{source}: missing weights {missing[:5]}, surplus weights {surplus[:5]}")
+        with torch.no_grad():
+            for name, weight in own.items():
+                weight.copy_(weights[name])
+
+
+def load_language_model(name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """A causal language model of transformers and its tokenizer, by hub id or folder, in float32.
+
+    Raises `OSError` (from transformers) when there is no such model; nothing falls back to random weights.
+    """
+    with no_progress_bars():
+        model, report = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"language model {name}: weights {missing[:5]} are missing and would be random")
+    return model, AutoTokenizer.from_pretrained(name)
+
+
+def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:
+    language_model.requires_grad_(config.tuning == "full")
+    if config.tuning == "lora":
+        transposed = any(isinstance(module, Conv1D) for module in language_model.modules())  # GPT-2 keeps [in, out]
+        settings = LoraConfig(
+            r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", fan_in_fan_out=transposed
+        )
+        return inject_adapter_in_model(settings, language_model)
+    return language_model
+
+
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def _weights_sha256(language_model: str) -> str | None:
+    # A hub id is pinned by its name; a local folder can change under the same name.
+    files = sorted(Path(language_model).glob("*.safetensors")) if Path(language_model).is_dir() else []
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
+
+
+def _model_card(config: ClipCapConfig, model: ClipCapModel) -> str:
+    count = sum(weight.numel() for weight in model.trainable().values())
+    return (
+        f"---\nlibrary_name: clipcap_lib\npipeline_tag: image-to-text\n---\n\n"
+        f"# ClipCap: {config.mapping}, {config.tuning}\n\n"
+        f"Image encoder `{config.encoder}`, language model `{config.language_model}`, prefix {config.prefix_length}; "
+        f"{count:,} trained parameters.\n\n"
+        "```python\nfrom pathlib import Path\nfrom clipcap_lib.model import ClipCapModel\n\n"
+        'model = ClipCapModel.from_pretrained(Path("."))\n```\n'
+    )

@@ -1,0 +1,286 @@
+"""Runs the notebooks of an experiment through papermill, strictly: parameters checked, status true, fresh work kept."""
+
+import ast
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from clipcap_lib.experiment import Experiment, run_id
+from clipcap_lib.runs import read_json, write_json
+
+NOTEBOOKS = Path("notebooks")
+Status = Literal["done", "fresh", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute: where it goes, what it is given, which jobs it needs."""
+
+    notebook: str
+    folder: Path
+    parameters: dict[str, Any]
+    needs: tuple["Job", ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+@dataclass
+class Outcome:
+    """What became of a job; `error` says in which cell it failed and why."""
+
+    job: Job
+    status: Status
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass
+class Listener:
+    """What the caller wants to hear while jobs run."""
+
+    on_cell: Callable[[Job, int, int], None] = lambda job, cell, cells: None
+    on_start: Callable[[Job], None] = lambda job: None
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+
+
+class ParameterError(ValueError):
+    """A parameter the notebook does not have, or of another type."""
+
+
+# --- planning ------------------------------------------------------------------------------------------------------
+
+
+def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
+    """The jobs of an experiment in an order in which each comes after those it needs."""
+    folder, values = reports / experiment.name, experiment.flat()
+
+    def job(notebook: str, needs: tuple[Job, ...] = (), into: Path | None = None, **extra: Any) -> Job:
+        wanted = notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb")
+        parameters = {key: value for key, value in {**values, **extra}.items() if key in wanted}
+        return Job(notebook, into or folder / "notebooks" / notebook, parameters, needs)
+
+    data = job("01_data_preparation")
+    features = job("02_feature_extraction", (data,))
+    runs = tuple(
+        job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
+    )
+    run_folders = [run.folder.as_posix() for run in runs]
+    return [data, features, *runs, *(job(name, runs, runs=run_folders) for name in ("04_mlp_vs_bert", "06_results"))]
+
+
+def notebook_parameters(path: Path) -> dict[str, Any]:
+    """The default of every name in a notebook's `parameters` cell.
+
+    Raises `ParameterError` when there is no such cell or it holds more than literals.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ParameterError(f"{path}: expected one cell tagged `parameters`, found {len(cells)}")
+    try:
+        pairs = [_assignment(statement) for statement in ast.parse(cells[0].source).body]
+        return {name: ast.literal_eval(value) for name, value in pairs}
+    except (ValueError, SyntaxError) as error:
+        raise ParameterError(f"{path}: the parameters cell may hold only `name: type = literal` lines") from error
+
+
+def _assignment(statement: ast.stmt) -> tuple[str, ast.expr]:
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+            return name, value
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value
+    raise ValueError(ast.unparse(statement))
+
+
+def check_parameters(job: Job) -> None:
+    """Raise `ParameterError` for a parameter the notebook does not have or whose type differs from its default's."""
+    known = notebook_parameters(NOTEBOOKS / f"{job.notebook}.ipynb")
+    for name, value in job.parameters.items():
+        if name not in known:
+            raise ParameterError(f"{job.notebook}: unknown parameter {name!r}; it has {', '.join(known)}")
+        expected = (int, float) if isinstance(known[name], float) else type(known[name])
+        if not isinstance(value, expected) or isinstance(value, bool) != isinstance(known[name], bool):
+            raise ParameterError(f"{job.notebook}: {name} is {value!r}; expected {type(known[name]).__name__}")
+
+
+# --- freshness -----------------------------------------------------------------------------------------------------
+
+
+def job_hash(job: Job) -> str:
+    """What a job's result depends on: notebook source, parameters, library source, named model files, needed jobs."""
+    notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
+    parts = [[cell.cell_type, cell.source] for cell in notebook.cells]
+    parts += [job.parameters, library_hash(), _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def library_hash() -> str:
+    """A hash of the library's own source."""
+    return _files_hash([file for file in sorted(Path(__file__).parent.iterdir()) if file.suffix in (".py", ".csv")])
+
+
+def _inputs_hash(parameters: dict[str, Any]) -> str:
+    names = [str(parameters.get(key, "")) for key in ("encoder", "language_model", "captions_file", "splits_file")]
+    paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
+    found = [
+        file
+        for path in paths
+        for file in ([path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else [])
+    ]
+    return _files_hash([file for file in found if file.is_file()])
+
+
+def _files_hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def is_fresh(job: Job) -> bool:
+    """Whether the job's folder holds the finished result of this notebook, these parameters and this library."""
+    record = job.folder / "job.json"
+    return (job.folder / "DONE").exists() and record.exists() and read_json(record)["hash"] == job_hash(job)
+
+
+# --- execution -----------------------------------------------------------------------------------------------------
+
+
+class _ReportingEngine(NBClientEngine):
+    """papermill's own engine, telling which cell is being executed."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, **options):
+        began = nb_man.cell_start
+
+        def cell_start(cell, cell_index=None, **kwargs):
+            on_cell(cell_index, len(nb_man.nb.cells))
+            return began(cell, cell_index, **kwargs)
+
+        nb_man.cell_start = cell_start
+        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+papermill_engines.register("reporting", _ReportingEngine)
+
+
+def run_jobs(
+    jobs: list[Job], workers: int = 1, cell_timeout: int = 7200, listener: Listener | None = None
+) -> list[Outcome]:
+    """Execute jobs in order, up to `workers` side by side; what is fresh is kept, what needs a failed job is skipped.
+
+    All parameters are checked before the first notebook starts.
+    """
+    listener = listener or Listener()
+    for job in jobs:
+        check_parameters(job)
+    outcomes: dict[Path, Outcome] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for wave in _waves(jobs):
+            for outcome in pool.map(lambda job: _run_job(job, outcomes, cell_timeout, listener), wave):
+                outcomes[outcome.job.folder] = outcome
+    return [outcomes[job.folder] for job in jobs]
+
+
+def _waves(jobs: list[Job]) -> list[list[Job]]:
+    waves: list[list[Job]] = []
+    depth: dict[Path, int] = {}
+    for job in jobs:
+        depth[job.folder] = 1 + max((depth[need.folder] for need in job.needs), default=-1)
+        if depth[job.folder] == len(waves):
+            waves.append([])
+        waves[depth[job.folder]].append(job)
+    return waves
+
+
+def _run_job(job: Job, outcomes: dict[Path, Outcome], cell_timeout: int, listener: Listener) -> Outcome:
+    failed = [need.name for need in job.needs if outcomes[need.folder].status in ("failed", "skipped")]
+    if failed:
+        outcome = Outcome(job, "skipped", error=f"needs {', '.join(failed)}")
+    elif is_fresh(job):
+        outcome = Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"])
+    else:
+        listener.on_start(job)
+        outcome = _execute(job, cell_timeout, listener)
+    listener.on_outcome(outcome)
+    return outcome
+
+
+def partial_folder(job: Job) -> Path:
+    """Where a job works until it is finished; what is in it can be resumed."""
+    return job.folder.with_name(f".{job.folder.name}.partial")
+
+
+def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
+    work, stamp, started = partial_folder(job), job_hash(job), time.perf_counter()
+    record = work / "job.json"
+    if not (record.exists() and read_json(record)["hash"] == stamp):
+        shutil.rmtree(work, ignore_errors=True)  # left behind by other parameters or another library
+    work.mkdir(parents=True, exist_ok=True)
+    content = {"hash": stamp, "notebook": job.notebook, "parameters": job.parameters, "seconds": None, "error": None}
+    write_json(record, content)
+    error = _papermill(job, work, cell_timeout, listener)
+    content |= {"seconds": round(time.perf_counter() - started, 1), "error": error}
+    write_json(record, content)
+    if error:
+        shutil.rmtree(job.folder, ignore_errors=True)  # an older result would pass for this one's
+        return Outcome(job, "failed", content["seconds"], error)
+    (work / "DONE").touch()
+    shutil.rmtree(job.folder, ignore_errors=True)
+    work.rename(job.folder)
+    return Outcome(job, "done", content["seconds"])
+
+
+def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> str | None:
+    """Execute the notebook into `work`; return what went wrong, or `None`."""
+    output = work / "notebook.ipynb"
+    parameters = {**job.parameters, "output": work.as_posix()}
+    for attempt in ("first", "retry"):
+        began: list[int] = []
+
+        def on_cell(cell: int, cells: int, began: list[int] = began) -> None:
+            began.append(cell)
+            listener.on_cell(job, cell, cells)
+
+        try:
+            papermill.execute_notebook(
+                NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
+                kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
+                request_save_on_cell_execute=True, autosave_cell_every=0,
+            )  # fmt: skip
+            return _unexecuted_cell(output)
+        except PapermillExecutionError as error:
+            return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+        except (DeadKernelError, CellTimeoutError, CellExecutionError) as error:
+            kind = "took too long" if isinstance(error, CellTimeoutError) else "kernel died"
+            return f"cell {began[-1] + 1 if began else 0}: {kind}: {str(error).strip().splitlines()[0]}"
+        except RuntimeError as error:
+            if began or attempt == "retry":  # only a kernel that never started is worth a second try
+                return f"kernel did not start: {error}"
+        except OSError as error:
+            return f"{error.filename or work}: {error.strerror or error}"
+    raise AssertionError("unreachable")
+
+
+def _unexecuted_cell(path: Path) -> str | None:
+    # papermill calls a notebook completed even when its kernel died: only execution counts tell.
+    for number, cell in enumerate(nbformat.read(path, as_version=4).cells, start=1):
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
+            return f"cell {number}: never executed"
+    return None

@@ -1,0 +1,183 @@
+"""Renders an experiment's executed notebooks as one self-contained page, and all experiments as an index."""
+
+import datetime
+import io
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from ruamel.yaml import YAML
+
+from clipcap_lib.emoji_scenes import ATTRIBUTION
+from clipcap_lib.experiment import Experiment
+from clipcap_lib.pipeline import Job, Outcome, partial_folder
+from clipcap_lib.runs import read_json, write_json
+
+SECTIONS = ("04_mlp_vs_bert", "06_results", "01_data_preparation", "02_feature_extraction")
+TEMPLATES = files("clipcap_lib") / "templates"
+
+
+def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path) -> Path:
+    """Write `reports/<experiment>/index.html` and refresh `reports/index.html`; return the former.
+
+    The page holds every figure and table itself and opens without a network; failed notebooks are named with the cell.
+    """
+    folder = reports / experiment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = [_failure(outcome, folder) for outcome in outcomes if outcome.status == "failed"]
+    summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
+    page = _environment().get_template("experiment.html.j2").render(
+        title=experiment.title, name=experiment.name, written=_today(), style=_style(), failures=failures,
+        findings=[text for name in SECTIONS for text in summaries.get(name, {}).get("findings", [])],
+        sections=[_section(outcome) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
+        jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
+        provenance=_provenance(outcomes), settings=_settings(experiment), attribution=ATTRIBUTION,
+    )  # fmt: skip
+    path = folder / "index.html"
+    _write(path, page)
+    write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures))
+    write_index(reports)
+    return path
+
+
+def write_index(reports: Path) -> Path:
+    """Write `reports/index.html` over every experiment that has been run."""
+    rows = [read_json(path) for path in sorted(reports.glob("*/experiment.json"))]
+    path = reports / "index.html"
+    _write(path, _environment().get_template("index.html.j2").render(experiments=rows, style=_style()))
+    return path
+
+
+def render_notebook(path: Path) -> str:
+    """An executed notebook as an HTML fragment: code folded away, cells tagged `interactive` left out."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if not _hidden(cell)]
+    exporter = HTMLExporter(template_file="notebook.html.j2", extra_loaders=[_loader()], exclude_anchor_links=True)
+    exporter.register_preprocessor("nbconvert.preprocessors.HighlightMagicsPreprocessor", enabled=True)
+    body, _ = exporter.from_notebook_node(notebook)
+    return _describe_figures(_without_title(body), notebook)
+
+
+def _hidden(cell: nbformat.NotebookNode) -> bool:
+    tags = set(cell.metadata.get("tags", []))
+    return bool(tags & {"interactive", "setup", "parameters", "injected-parameters", "navigation"})
+
+
+def _without_title(body: str) -> str:
+    return re.sub(r"<h1[^>]*>.*?</h1>", "", body, count=1, flags=re.DOTALL)
+
+
+def _describe_figures(body: str, notebook: nbformat.NotebookNode) -> str:
+    """Give each figure the heading it stands under as its alternative text."""
+    heading = "Figure"
+
+    def describe(match: re.Match[str]) -> str:
+        nonlocal heading
+        if match["title"]:
+            heading = re.sub(r"<[^>]+>", "", match["title"]).strip().rstrip("¶")
+            return match[0]
+        return (
+            f'<img alt="Figure: {heading}" '
+            if "alt=" not in match[0]
+            else match[0].replace('alt="No description has been provided for this image"', f'alt="Figure: {heading}"')
+        )
+
+    return re.sub(r"<h[23][^>]*>(?P<title>.*?)</h[23]>|<img [^>]*?(?=src=)", describe, body, flags=re.DOTALL)
+
+
+def _section(outcome: Outcome) -> dict[str, Any]:
+    path = outcome.job.folder / "notebook.ipynb"
+    first = nbformat.read(path, as_version=4).cells[0].source
+    title = first.splitlines()[0].lstrip("# ").strip()
+    return {"id": outcome.job.name, "title": title, "short": title.split(":")[0], "body": Markup(render_notebook(path))}
+
+
+def _has(outcome: Outcome, notebook: str) -> bool:
+    return outcome.job.notebook == notebook and outcome.status in ("done", "fresh")
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    path = outcome.job.folder / "summary.json"
+    return read_json(path) if path.exists() and outcome.status in ("done", "fresh") else {}
+
+
+def _failure(outcome: Outcome, folder: Path) -> dict[str, str | None]:
+    return {"job": outcome.job.name, "error": outcome.error, "link": _link(partial_folder(outcome.job), folder)}
+
+
+def _link(job_folder: Path, folder: Path) -> str | None:
+    path = job_folder / "notebook.ipynb"
+    return path.relative_to(folder).as_posix() if path.exists() else None
+
+
+def _job_row(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    good = outcome.status in ("done", "fresh")
+    link = _link(outcome.job.folder if good else partial_folder(outcome.job), folder)
+    status = "done" if good else f"{outcome.status}: {outcome.error}"
+    return {
+        "name": outcome.job.name,
+        "status": status,
+        "css": "done" if good else "failed",
+        "seconds": outcome.seconds,
+        "link": link,
+    }
+
+
+def _counts(outcomes: list[Outcome]) -> str:
+    good = sum(outcome.status in ("done", "fresh") for outcome in outcomes)
+    minutes = sum(outcome.seconds for outcome in outcomes) / 60
+    return f"{good} of {len(outcomes)} notebooks done, {minutes:.1f} minutes of notebook time."
+
+
+def _runs(outcomes: list[Outcome]) -> list[Job]:
+    return [outcome.job for outcome in outcomes if _has(outcome, "03_train")]
+
+
+def _provenance(outcomes: list[Outcome]) -> dict[str, Any] | None:
+    runs = _runs(outcomes)
+    return read_json(runs[0].folder / "provenance.json") if runs else None
+
+
+def _index_row(experiment: Experiment, outcomes: list[Outcome], failures: list[dict]) -> dict[str, Any]:
+    losses = {job.name: read_json(job.folder / "summary.json")["best_dev_loss"] for job in _runs(outcomes)}
+    best = min(losses, key=losses.get) if losses else None
+    return {
+        "name": experiment.name, "title": experiment.title, "failures": failures, "runs": len(losses), "best_run": best,
+        "best_dev_loss": losses.get(best), "written": _today(),
+        "minutes": round(sum(outcome.seconds for outcome in outcomes) / 60, 1),
+    }  # fmt: skip
+
+
+def _settings(experiment: Experiment) -> str:
+    text = io.StringIO()
+    YAML().dump(experiment.model_dump(), text)
+    return text.getvalue()
+
+
+def _today() -> str:
+    return datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _loader() -> jinja2.BaseLoader:
+    return jinja2.FunctionLoader(
+        lambda name: (TEMPLATES / name).read_text(encoding="utf-8") if (TEMPLATES / name).is_file() else None
+    )
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def _style() -> Markup:
+    return Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

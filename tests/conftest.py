@@ -1,0 +1,68 @@
+"""Small models in exactly the formats of the real ones, shared by all tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel
+
+from clipcap_lib.batches import tokenize_captions
+from clipcap_lib.features import Features
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.training import Split
+
+torch.set_num_threads(1)  # the models are so small that a second thread only waits
+WORDS = list("猫狗车草地上有一只两辆在的左右边，")
+CLIP_SIZE = 16
+
+
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random Chinese GPT-2 of two layers in a folder, with a character BertTokenizer."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "dvd", "tv"]
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokens), n_positions=64, n_embd=32, n_layer=2, n_head=4,
+        bos_token_id=2, eos_token_id=3, resid_pdrop=0.1, initializer_range=0.3,
+    )  # fmt: skip
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    BertTokenizer(vocab={token: i for i, token in enumerate(tokens)}).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def make_model(language_model: str):
+    """Build a captioner on the small language model."""
+
+    def make(mapping: str = "mlp", tuning: str = "full", seed: int = 0) -> ClipCapModel:
+        torch.manual_seed(seed)
+        config = ClipCapConfig(
+            mapping=mapping, tuning=tuning, encoder="clip:none", language_model=language_model, clip_size=CLIP_SIZE,
+            prefix_length=3, constants=2, mapper_layers=1, mapper_heads=4,
+        )  # fmt: skip
+        return ClipCapModel.build(config)
+
+    return make
+
+
+@pytest.fixture
+def make_split():
+    """Random features with random captions, one to three an image, tokenised by a model's tokenizer."""
+
+    def make(model: ClipCapModel, images: int = 12, seed: int = 0) -> Split:
+        rng = np.random.default_rng(seed)
+        owners = [image for image in range(images) for _ in range(rng.integers(1, 4))]
+        captions = ["".join(rng.choice(WORDS, rng.integers(1, 9))) for _ in owners]
+        vectors = rng.standard_normal((images, CLIP_SIZE)).astype(np.float16)
+        features = Features(vectors, np.arange(images), 0.0, images)
+        return Split(features, tokenize_captions(captions, owners, model.tokenizer, 20), np.arange(images))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The top folder of the project."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,142 @@
+"""Every notebook through the path users take, at a tiny size; and the rules notebooks are written by."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from clipcap_lib.cli import app
+from clipcap_lib.pipeline import notebook_parameters
+from clipcap_lib.runs import read_json
+
+pytestmark = pytest.mark.notebooks
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIGURES = {"01_data_preparation": 3, "02_feature_extraction": 2, "03_train": 1, "04_mlp_vs_bert": 3, "06_results": 3}
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory) -> Path:
+    """The report of the tiny experiment, made by the command users type."""
+    folder = tmp_path_factory.mktemp("reports")
+    result = CliRunner().invoke(
+        app, ["run", str(ROOT / "notebooks/experiments/emoji-tiny.yaml"), "--reports", str(folder)]
+    )
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def executed(reports: Path) -> list[Path]:
+    return sorted((reports / "emoji-tiny").glob("*/*/notebook.ipynb"))
+
+
+def test_every_notebook_of_the_experiment_ran(reports):
+    names = {path.parent.name for path in executed(reports)}
+    runs = {f"{mapping}-{tuning}-s0" for mapping in ("mlp", "bert") for tuning in ("frozen", "full")}
+    assert names == {"01_data_preparation", "02_feature_extraction", "04_mlp_vs_bert", "06_results", *runs}
+    assert all(
+        (path.parent / "DONE").exists() and (path.parent / "summary.json").exists() for path in executed(reports)
+    )
+
+
+def test_outputs_are_clean_and_figures_are_there(reports):
+    for path in executed(reports):
+        notebook = nbformat.read(path, as_version=4)
+        text = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
+        for litter in ("0%|", "interactive(children", "Warning", "Glyph", '"name": "stderr"'):
+            assert litter not in text, f"{path.parent.name}: {litter}"
+        figures = text.count('"image/png"')
+        assert figures == FIGURES[json.loads((path.parent / "job.json").read_text())["notebook"]], path.parent.name
+
+
+def test_a_run_folder_holds_what_the_contract_says(reports):
+    folder = reports / "emoji-tiny" / "runs" / "bert-full-s0"
+    for name in (
+        "params.json",
+        "history.csv",
+        "summary.json",
+        "captions.parquet",
+        "provenance.json",
+        "model/model.safetensors",
+    ):
+        assert (folder / name).exists(), name
+    summary = read_json(folder / "summary.json")
+    assert summary["steps"] == 20
+    assert 0 < summary["best_dev_loss"] < 20
+    assert 0 <= summary["test_objects"] <= 1
+
+
+def test_mapping_mlp_builds_an_mlp(reports):
+    from clipcap_lib.mapping import MLPMapper
+    from clipcap_lib.model import ClipCapModel
+
+    assert isinstance(ClipCapModel.from_pretrained(reports / "emoji-tiny/runs/mlp-full-s0/model").mapper, MLPMapper)
+
+
+def test_the_report_is_self_contained_and_links_exist(reports):
+    for page in (reports / "emoji-tiny" / "index.html", reports / "index.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
+        assert "<script src" not in text
+        for link in re.findall(r'href="([^"#][^"]*)"', text):
+            assert link.startswith("data:") or (page.parent / link).exists(), link
+        assert len(text) < 5_000_000
+    images = re.findall(r"<img [^>]*>", (reports / "emoji-tiny" / "index.html").read_text(encoding="utf-8"))
+    assert images
+    assert all(re.search(r'alt="[^"]{8,}"', image) and "No description" not in image for image in images)
+
+
+def test_running_again_does_nothing(reports):
+    before = {path: path.stat().st_mtime_ns for path in executed(reports)}
+    result = CliRunner().invoke(
+        app, ["run", str(ROOT / "notebooks/experiments/emoji-tiny.yaml"), "--reports", str(reports)]
+    )
+    assert result.exit_code == 0
+    assert result.output.count("kept") == len(before)
+    assert {path: path.stat().st_mtime_ns for path in executed(reports)} == before
+
+
+def test_a_mistake_in_an_experiment_stops_before_any_work(tmp_path):
+    text = (ROOT / "notebooks/experiments/emoji-tiny.yaml").read_text(encoding="utf-8")
+    (tmp_path / "bad.yaml").write_text(text.replace("steps: 20", "stepz: 20"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["run", str(tmp_path / "bad.yaml"), "--reports", str(tmp_path / "reports")])
+    assert result.exit_code == 2
+    assert "stepz" in result.output
+    assert not (tmp_path / "reports").exists()
+
+
+# --- the rules -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert notebook_parameters(path)
+    titles = [
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("# ")
+    ]
+    assert len(titles) == 1
+    head = notebook.cells[0].source
+    assert all(word in head for word in ("You will see", "Needs", "Produces"))
+    for cell in code:
+        if "parameters" not in cell.metadata.get("tags", []):
+            assert len(cell.source.splitlines()) <= 26, cell.source
+            assert not re.search(r"^\s*(def|class) ", cell.source, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_between_notebooks_lead_somewhere(path):
+    notebook = nbformat.read(path, as_version=4)
+    links = re.findall(r"\]\(([^)]+\.ipynb)\)", "\n".join(cell.source for cell in notebook.cells))
+    assert links
+    assert all((path.parent / link).exists() for link in links)

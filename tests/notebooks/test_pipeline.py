@@ -1,0 +1,132 @@
+"""The runner on toy notebooks: strict parameters, true status, freshness, and failures that cost nothing else."""
+
+import nbformat
+import pytest
+
+from clipcap_lib import pipeline
+from clipcap_lib.pipeline import (
+    Job,
+    ParameterError,
+    check_parameters,
+    is_fresh,
+    notebook_parameters,
+    partial_folder,
+    run_jobs,
+)
+from clipcap_lib.runs import read_json
+
+pytestmark = pytest.mark.notebooks
+GOOD = "from pathlib import Path\nPath(output, 'result.txt').write_text(str(number))"
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Write toy notebooks and make jobs of them; they import nothing, so a kernel starts in a second."""
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", tmp_path)
+
+    def make(name: str, *cells: str, needs: tuple[Job, ...] = (), **parameters) -> Job:
+        head = nbformat.v4.new_code_cell(
+            'number: int = 1\nrate: float = 0.5\noutput: str = ""', metadata={"tags": ["parameters"]}
+        )
+        notebook = nbformat.v4.new_notebook(cells=[head, *map(nbformat.v4.new_code_cell, cells)])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+        return Job(name, tmp_path / "reports" / name, parameters, needs)
+
+    return make
+
+
+def test_a_notebook_that_works_is_done_and_then_fresh(toy):
+    job = toy("good", GOOD, number=7)
+    assert [outcome.status for outcome in run_jobs([job])] == ["done"]
+    assert (job.folder / "result.txt").read_text() == "7"
+    assert (job.folder / "DONE").exists()
+    assert not partial_folder(job).exists()
+    assert [outcome.status for outcome in run_jobs([job])] == ["fresh"]
+    assert not is_fresh(Job("good", job.folder, {"number": 8}))
+    assert not is_fresh(toy("good", GOOD, "1 + 1", number=7))
+
+
+@pytest.mark.parametrize(
+    ("cell", "timeout", "message"),
+    [
+        ("raise ValueError('too bad')", 60, "cell 2: ValueError: too bad"),
+        ("import os; os._exit(9)", 60, "cell 2: kernel died"),
+        ("import time; time.sleep(60)", 1, "cell 2: took too long"),
+    ],
+)
+def test_a_failure_names_its_cell_and_spares_the_others(toy, cell, timeout, message):
+    bad, good = toy("bad", cell, GOOD), toy("good", GOOD)
+    after = toy("after", GOOD, needs=(bad,))
+    outcomes = run_jobs([bad, good, after], cell_timeout=timeout)
+    assert [outcome.status for outcome in outcomes] == ["failed", "done", "skipped"]
+    assert message in outcomes[0].error
+    assert outcomes[2].error == "needs bad"
+    assert not bad.folder.exists()
+    assert read_json(partial_folder(bad) / "job.json")["error"] == outcomes[0].error
+    assert (partial_folder(bad) / "notebook.ipynb").exists()
+
+
+def test_a_failure_removes_the_older_result_it_would_pass_for(toy):
+    job = toy("job", GOOD)
+    run_jobs([job])
+    broken = toy("job", "1 / 0")
+    assert [outcome.status for outcome in run_jobs([broken])] == ["failed"]
+    assert not job.folder.exists()
+
+
+def test_what_was_begun_is_still_there_when_it_is_run_again(toy):
+    cell = "from pathlib import Path\nmark = Path(output, 'mark')\nbegun = mark.exists()\nmark.touch()\nassert begun"
+    job = toy("resumes", cell, GOOD)
+    assert [run_jobs([job])[0].status for _ in range(2)] == ["failed", "done"]
+
+
+def test_a_kernel_that_did_not_start_gets_one_more_chance(toy, monkeypatch):
+    job, calls, execute = toy("good", GOOD), [], pipeline.papermill.execute_notebook
+
+    def flaky(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return execute(*arguments, **options)
+
+    monkeypatch.setattr(pipeline.papermill, "execute_notebook", flaky)
+    assert [outcome.status for outcome in run_jobs([job])] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"nmber": 1}, "unknown parameter 'nmber'; it has number, rate, output"),
+        ({"number": "1"}, "number is '1'; expected int"),
+        ({"number": 1.5}, "number is 1.5; expected int"),
+        ({"rate": True}, "rate is True; expected float"),
+    ],
+)
+def test_wrong_parameters_stop_before_any_work(toy, parameters, message):
+    good, bad = toy("good", GOOD), toy("bad", GOOD, **parameters)
+    with pytest.raises(ParameterError, match=message):
+        run_jobs([good, bad])
+    assert not good.folder.exists()
+
+
+def test_a_whole_number_is_a_float(toy):
+    check_parameters(toy("good", GOOD, rate=1))
+
+
+def test_the_parameters_cell_may_hold_literals_only(toy, tmp_path):
+    toy("good", GOOD)
+    assert notebook_parameters(tmp_path / "good.ipynb") == {"number": 1, "rate": 0.5, "output": ""}
+    notebook = nbformat.read(tmp_path / "good.ipynb", as_version=4)
+    notebook.cells[0].source = "number: int = 1 + len('a')"
+    nbformat.write(notebook, tmp_path / "good.ipynb")
+    with pytest.raises(ParameterError, match="literal"):
+        notebook_parameters(tmp_path / "good.ipynb")
+
+
+def test_an_unwritable_folder_is_a_clear_failure(toy, tmp_path):
+    job = toy("good", GOOD)
+    (tmp_path / "reports").write_text("a file where a folder should be")
+    outcome = run_jobs([job])[0]
+    assert outcome.status == "failed"
+    assert "reports" in outcome.error

@@ -1,0 +1,66 @@
+"""Experiment files: what is wrong is named, with file, key and the nearest valid choice, before any work."""
+
+import pytest
+
+from clipcap_lib.experiment import ExperimentError, load_experiment
+
+GOOD = """
+name: mine
+title: Mine
+data: {language: zh}
+models: {}
+runs: {mapping: [mlp, bert], tuning: [frozen, full], seed: [0, 1]}
+training: {steps: 10, learning_rate: 1e-4}
+"""
+
+
+def load(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_experiment(path)
+
+
+def test_scientific_notation_is_a_number(tmp_path):
+    assert load(tmp_path, GOOD).training.learning_rate == 1e-4
+
+
+def test_the_grid_is_every_mapping_tuning_and_seed(tmp_path):
+    grid = load(tmp_path, GOOD).run_grid()
+    assert len(grid) == 8
+    assert {"mapping": "bert", "tuning": "frozen", "seed": 1} in grid
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps: 10", "step: 10", "unknown key 'training.step'; did you mean 'steps'"),
+        ("steps: 10", "steps: 10, lr: fast", "unknown key 'training.lr'; did you mean 'learning_rate'"),
+        ("1e-4", "fast", "training.learning_rate: .*'fast'"),
+        ("[mlp, bert]", "[MLPP]", "'MLPP' is not one of mlp, bert, transformer; did you mean 'mlp'"),
+        ("title: Mine", "epoch: 3\ntitle: Mine", "unknown key 'epoch'"),
+        ("name: mine", "", "key 'name' is missing"),
+        ("steps: 10", "steps: -1", "training.steps: .*greater than 0"),
+        ("{language: zh}", "{corpus: files}", "corpus: files needs captions_file"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, old, new, message):
+    with pytest.raises(ExperimentError, match=r"mine\.yaml:[\s\S]*" + message):
+        load(tmp_path, GOOD.replace(old, new))
+
+
+def test_a_missing_file_lists_what_there_is(tmp_path):
+    (tmp_path / "other.yaml").write_text(GOOD)
+    with pytest.raises(ExperimentError, match="no such experiment file.*other"):
+        load_experiment(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["name: [", "just words", ""])
+def test_what_is_no_yaml_mapping_is_refused(tmp_path, text):
+    with pytest.raises(ExperimentError, match=r"mine\.yaml"):
+        load(tmp_path, text)
+
+
+def test_every_shipped_experiment_is_valid(project):
+    files = sorted((project / "notebooks" / "experiments").glob("*.yaml"))
+    assert {"emoji-zh", "emoji-zh-full", "emoji-en", "emoji-tiny"} <= {load_experiment(file).name for file in files}
+    assert all(load_experiment(file).name == file.stem for file in files)

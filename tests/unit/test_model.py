@@ -1,0 +1,81 @@
+"""Saving and loading: what comes back is what was saved, and nothing is stored twice."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clipcap_lib.batches import pack
+from clipcap_lib.model import ClipCapConfig, ClipCapModel, load_language_model
+
+
+def changed(model):
+    with torch.no_grad():
+        for weight in model.trainable().values():
+            weight.add_(0.01 * torch.randn_like(weight))
+    return model.eval()
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "lora", "full"])
+@pytest.mark.parametrize("mapping", ["mlp", "bert"])
+def test_a_saved_model_comes_back(make_model, make_split, tmp_path, mapping, tuning):
+    model = changed(make_model(mapping, tuning))
+    model.save_pretrained(tmp_path)
+    again = ClipCapModel.from_pretrained(tmp_path)
+    split = make_split(model, images=3)
+    packed = pack([[split.tokens.caption(i) for i in split.tokens.captions_of[image]] for image in split.images], 3)
+    torch.testing.assert_close(again(split.features.tensor(), packed), model(split.features.tensor(), packed))
+
+
+def test_a_frozen_language_model_is_stored_by_reference(make_model, tmp_path):
+    make_model("mlp", "frozen").save_pretrained(tmp_path)
+    assert all(name.startswith("mapper.") for name in load_file(tmp_path / "model.safetensors"))
+
+
+def test_tied_weights_are_stored_once(make_model, tmp_path):
+    make_model("mlp", "full").save_pretrained(tmp_path)
+    names = load_file(tmp_path / "model.safetensors").keys()
+    assert "language_model.transformer.wte.weight" in names
+    assert "language_model.lm_head.weight" not in names
+
+
+def test_another_language_model_under_the_same_name_is_refused(make_model, language_model, tmp_path):
+    model = make_model("mlp", "frozen")
+    copy = tmp_path / "lm"
+    shutil.copytree(language_model, copy)
+    model.config = model.config.model_copy(update={"language_model": str(copy)})
+    model.save_pretrained(tmp_path / "saved")
+    other, _ = load_language_model(str(copy))
+    changed_lm = {name: weight + 1 for name, weight in other.state_dict().items()}
+    other.load_state_dict(changed_lm)
+    other.save_pretrained(copy)
+    with pytest.raises(ValueError, match="not the language model"):
+        ClipCapModel.from_pretrained(tmp_path / "saved")
+
+
+def test_missing_and_surplus_weights_are_named(make_model):
+    model = make_model()
+    weights = model.trainable() | {"surplus": torch.zeros(1)}
+    weights.pop("mapper.model.0.bias")
+    with pytest.raises(
+        ValueError, match=r"file\.pt: missing weights \['mapper.model.0.bias'\], surplus weights \['surplus'\]"
+    ):
+        model.load_trainable(weights, "file.pt")
+
+
+def test_a_language_model_with_missing_weights_is_refused(language_model, tmp_path):
+    from safetensors.torch import save_file
+
+    copy = tmp_path / "lm"
+    shutil.copytree(language_model, copy)
+    weights = load_file(copy / "model.safetensors")
+    weights.pop("transformer.h.1.attn.c_attn.weight")
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="would be random"):
+        load_language_model(str(copy))
+
+
+def test_unknown_configuration_keys_are_refused():
+    with pytest.raises(ValueError, match="prefix_len"):
+        ClipCapConfig(mapping="mlp", tuning="full", encoder="e", language_model="l", clip_size=4, prefix_len=3)

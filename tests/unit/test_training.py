@@ -1,0 +1,100 @@
+"""Training: exact resume, frozen stays frozen, the dev loss is a mean over real tokens, the best checkpoint is kept."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from clipcap_lib.batches import pack
+from clipcap_lib.training import TrainingSettings, batches, dev_loss, train
+
+SETTINGS = TrainingSettings(
+    steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,
+    warmup_steps=2, evaluate_every=3, patience=9,
+)  # fmt: skip
+
+
+class Killed(Exception):
+    pass
+
+
+def run(make_model, make_split, folder, kill_at=None, **model):
+    folder.mkdir(exist_ok=True)
+    captioner = make_model(**model)
+    calls = iter(range(100))
+
+    def on_progress(line):
+        if next(calls) == kill_at:
+            raise Killed
+
+    train(captioner, make_split(captioner), make_split(captioner, images=5, seed=1), SETTINGS, 0, folder, on_progress)
+    return captioner, pd.read_csv(folder / "history.csv").drop(columns="seconds")
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "full", "lora"])
+def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_path, tuning):
+    whole, expected = run(make_model, make_split, tmp_path / "whole", tuning=tuning)
+    with pytest.raises(Killed):
+        run(make_model, make_split, tmp_path / "killed", kill_at=0, tuning=tuning)
+    with (tmp_path / "killed" / "history.csv").open("a") as file:
+        file.write("4,16,1.0,train,loss,99.0\n")  # a step after the checkpoint, lost by the kill
+    resumed, history = run(make_model, make_split, tmp_path / "killed", tuning=tuning)
+    pd.testing.assert_frame_equal(history, expected, atol=1e-6)
+    for name, weight in whole.trainable().items():
+        torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
+
+
+def test_a_frozen_language_model_keeps_every_bit(make_model, make_split, tmp_path):
+    before = {name: weight.clone() for name, weight in make_model(tuning="frozen").language_model.state_dict().items()}
+    model, _ = run(make_model, make_split, tmp_path / "run", tuning="frozen")
+    for name, weight in model.language_model.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    assert all(weight.grad is None and not weight.requires_grad for weight in model.language_model.parameters())
+
+
+def test_lora_trains_the_mapper_and_the_adapters_only(make_model):
+    names = make_model(tuning="lora").trainable()
+    assert any("lora_" in name for name in names)
+    assert all(name.startswith("mapper.") or "lora_" in name for name in names)
+
+
+def test_dev_loss_is_the_mean_over_all_real_tokens(make_model, make_split):
+    model = make_model().eval()
+    split = make_split(model)
+    losses = [
+        model.loss(split.features.tensor([image]), pack([[split.tokens.caption(number)]], 3), reduction="none")
+        for image in split.images
+        for number in split.tokens.captions_of[image]
+    ]
+    assert dev_loss(model, split, images_per_step=5) == pytest.approx(torch.cat(losses).mean().item(), abs=1e-5)
+
+
+def test_the_best_weights_are_kept_and_training_stops_early(make_model, make_split, tmp_path):
+    model = make_model()
+    split, dev = make_split(model), make_split(model, images=5, seed=1)
+    settings = SETTINGS.model_copy(
+        update={"steps": 300, "learning_rate": 0.03, "language_model_learning_rate": 0.03, "patience": 2}
+    )
+    progress = train(model, split, dev, settings, 0, tmp_path)
+    assert progress.stopped_early
+    assert progress.step < 300
+    assert dev_loss(model, dev) == pytest.approx(progress.best_loss, abs=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_stops_training(make_model, make_split, tmp_path):
+    model = make_model()
+    split = make_split(model)
+    with torch.no_grad():
+        next(iter(model.mapper.parameters())).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        train(model, split, split, SETTINGS, 0, tmp_path)
+
+
+def test_an_epoch_sees_every_image_once_and_depends_on_the_seed_alone(make_model, make_split):
+    split = make_split(make_model())
+    stream = batches(split, SETTINGS, seed=5, first_step=0)
+    epoch = [next(stream) for _ in range(3)]
+    assert sorted(np.concatenate([images for images, _ in epoch])) == list(range(12))
+    later = next(batches(split, SETTINGS, seed=5, first_step=2))
+    assert list(later[0]) == list(epoch[2][0])
+    assert [list(captions) for captions in later[1]] == [list(captions) for captions in epoch[2][1]]
