@@ -106,9 +106,8 @@ def main() -> None:
         }
         for label, (strategy, options) in pairs.items():
             ours = partial(decode, model, features, strategy, TOKENS)
-            _row(
-                table, f"{label}, {TOKENS} tokens, {name}", "captions/s", 20, ours, generate(model, features, **options)
-            )
+            theirs = generate(model, features, **options)
+            _row(table, f"{label}, {TOKENS} tokens, {name}", "captions/s", 20, ours, theirs)
     Console(width=110).print(table)
 
 
