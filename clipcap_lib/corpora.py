@@ -60,14 +60,13 @@ def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
     return PreparedCorpus(table, problems, read_scenes(folder) if folder else None, fingerprint)
 
 
-def make_split(corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int, split: str) -> Split:
-    """One split of a corpus, tokenised; image positions are those of `corpus.images`."""
+def make_splits(corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int) -> dict[str, Split]:
+    """Every split of a corpus by name, tokenised once; image positions are those of `corpus.images`."""
     images = corpus.images
     number = pd.Series(images.index, index=images["image_id"])
-    tokens = tokenize_captions(
-        corpus.table["caption"].tolist(), number[corpus.table["image_id"]].tolist(), tokenizer, max_tokens
-    )
-    return Split(features, tokens, images.index[images["split"] == split].to_numpy())
+    owners = number[corpus.table["image_id"]].tolist()
+    tokens = tokenize_captions(corpus.table["caption"].tolist(), owners, tokenizer, max_tokens)
+    return {name: Split(features, tokens, rows.index.to_numpy()) for name, rows in images.groupby("split")}
 
 
 def _generate_scenes(data: Data, root: Path) -> Path:

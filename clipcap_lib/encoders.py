@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor
 
-from clipcap_lib.openai_clip import clip
+from clipcap_lib.openai_clip import clip, load_clip
 from clipcap_lib.quiet import no_progress_bars
 
 
@@ -58,7 +58,7 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
         raise FileNotFoundError(f"encoder {name!r}: there is no file {model_name}")
     if not is_file and model_name not in clip.available_models():
         raise ValueError(f"encoder {name!r}: OpenAI's models are {', '.join(clip.available_models())}")
-    model, preprocess = clip.load(model_name, device=device)
+    model, preprocess = load_clip(model_name, device)
     model.eval().requires_grad_(False)
 
     def encode_texts(texts: list[str]) -> Tensor:

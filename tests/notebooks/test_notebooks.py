@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from typer.testing import CliRunner
 
@@ -67,6 +68,43 @@ def test_a_run_folder_holds_what_the_contract_says(reports):
     assert summary["steps"] == 20
     assert 0 < summary["best_dev_loss"] < 20
     assert 0 <= summary["test_objects"] <= 1
+
+
+def test_plain_papermill_works_too(tmp_path):
+    small = {
+        "train_images": 64,
+        "dev_images": 8,
+        "test_images": 8,
+        "compositional_images": 8,
+        "steps": 4,
+        "warmup_steps": 1,
+    }
+    parameters = small | {
+        "mapping": "transformer",
+        "tuning": "lora",
+        "mapper_layers": 1,
+        "output": str(tmp_path / "run"),
+    }
+    papermill.execute_notebook(
+        ROOT / "notebooks/03_train.ipynb", tmp_path / "out.ipynb", parameters, progress_bar=False
+    )
+    assert read_json(tmp_path / "run" / "summary.json")["steps"] == 4
+
+
+def test_the_tiny_models_can_be_trained_again(tmp_path):
+    parameters = {
+        "clip_steps": 2, "clip_batch_size": 4, "probe_scenes": 32, "test_scenes": 16, "gpt2_steps": 2,
+        "gpt2_batch_size": 2, "output": str(tmp_path / "models"),
+    }  # fmt: skip
+    papermill.execute_notebook(
+        ROOT / "notebooks/00_tiny_models.ipynb", tmp_path / "out.ipynb", parameters, progress_bar=False
+    )
+    names = ("tiny-clip.pt", "tiny-clip.md", "tiny-gpt2-zh/model.safetensors", "tiny-gpt2-en/README.md")
+    assert all((tmp_path / "models" / name).exists() for name in names)
+    output = json.dumps([cell.get("outputs", []) for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells])
+    assert "stderr" not in output
+    card = (tmp_path / "models" / "tiny-clip.md").read_text(encoding="utf-8")
+    assert all(word in card for word in ("sha256", "seed", "last loss", "CC BY-SA 4.0"))
 
 
 def test_mapping_mlp_builds_an_mlp(reports):

@@ -29,7 +29,7 @@ def toy(tmp_path, monkeypatch):
             'number: int = 1\nrate: float = 0.5\noutput: str = ""', metadata={"tags": ["parameters"]}
         )
         notebook = nbformat.v4.new_notebook(cells=[head, *map(nbformat.v4.new_code_cell, cells)])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
         return Job(name, tmp_path / "reports" / name, parameters, needs)
 
@@ -50,9 +50,9 @@ def test_a_notebook_that_works_is_done_and_then_fresh(toy):
 @pytest.mark.parametrize(
     ("cell", "timeout", "message"),
     [
-        ("raise ValueError('too bad')", 60, "cell 2: ValueError: too bad"),
-        ("import os; os._exit(9)", 60, "cell 2: kernel died"),
-        ("import time; time.sleep(60)", 1, "cell 2: took too long"),
+        ("raise ValueError('too bad')", 60, "cell 3: ValueError: too bad"),
+        ("import os; os._exit(9)", 60, "cell 3: kernel died"),
+        ("import time; time.sleep(60)", 1, "cell 3: took too long"),
     ],
 )
 def test_a_failure_names_its_cell_and_spares_the_others(toy, cell, timeout, message):

@@ -66,6 +66,7 @@ def test_sampling_draws_from_the_distribution(model):
     first = torch.tensor([(caption.tokens or [model.stop_tokens[0]])[0] for caption in drawn])
     with torch.inference_mode():
         logits = model.language_model(inputs_embeds=model.prefix(FEATURES[:1])).logits[0, -1]
+    logits = logits.clone()
     logits[banned(model)] = float("-inf")
     expected = logits.double().softmax(-1) * n
     observed = torch.bincount(first, minlength=len(expected))

@@ -10,7 +10,7 @@ from clipcap_lib.training import TrainingSettings, batches, dev_loss, train
 
 SETTINGS = TrainingSettings(
     steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,
-    warmup_steps=2, evaluate_every=3, patience=9,
+    warmup_steps=2, evaluate_every=3, patience=9, precision="float32",
 )  # fmt: skip
 
 

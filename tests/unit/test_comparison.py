@@ -1,0 +1,52 @@
+"""The conclusion is arithmetic on the runs: checked on runs whose answer is known."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from clipcap_lib.comparison import conclude, images_until, loss_table, shapley_shares
+from clipcap_lib.runs import Run, read_runs
+
+LOSSES = {("mlp", "frozen"): 2.0, ("bert", "frozen"): 3.0, ("mlp", "full"): 1.0, ("bert", "full"): 1.2}
+
+
+def run(mapping: str, tuning: str, dev: list[float]) -> Run:
+    rows = [(step, step * 10, step * 0.5, "dev", "loss", value) for step, value in enumerate(dev)]
+    history = pd.DataFrame(rows, columns=["step", "images", "seconds", "split", "metric", "value"])
+    params = {"mapping": mapping, "tuning": tuning, "seed": 0}
+    return Run(Path(f"{mapping}-{tuning}-s0"), params, {"best_dev_loss": min(dev)}, history, pd.DataFrame())
+
+
+@pytest.fixture
+def runs() -> list[Run]:
+    return [run(mapping, tuning, [5.0, (5 + best) / 2, best]) for (mapping, tuning), best in LOSSES.items()]
+
+
+def test_the_parts_sum_to_the_gap(runs):
+    losses = loss_table(runs)
+    mapping, tuning = shapley_shares(losses, ("bert", "frozen"), ("mlp", "full"))
+    assert mapping == pytest.approx(((3.0 - 2.0) + (1.2 - 1.0)) / 2)
+    assert tuning == pytest.approx(((3.0 - 1.2) + (2.0 - 1.0)) / 2)
+    assert mapping + tuning == pytest.approx(3.0 - 1.0)
+
+
+def test_the_conclusion_names_the_larger_part_and_the_faster_mapping(runs):
+    sentences = conclude(runs)
+    text = " ".join(sentences)
+    assert "mapping network accounts for +0.600 of it (30%)" in text
+    assert "tuning the language model for +1.400 (70%). The tuning of the language model is the larger part" in text
+    assert "Language model frozen: best dev loss in nats per token, lowest first: MLP 2.000, BERT 3.000" in text
+    assert "One seed a run" in text
+
+
+def test_images_until_is_the_first_evaluation_at_or_below():
+    slow = run("bert", "full", [5.0, 4.0, 3.0, 3.5, 2.0])
+    assert images_until(slow, 3.2) == 20
+    assert images_until(slow, 3.0) == 20
+    assert images_until(slow, 1.0) is None
+
+
+def test_unfinished_runs_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="half-done"):
+        read_runs([str(tmp_path / "half-done")])
