@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import matplotlib.font_manager as fonts
 import matplotlib.pyplot as plt
@@ -31,12 +32,19 @@ def use_style() -> None:
     sns.set_theme(
         style="ticks", context="notebook",
         rc={
-            "font.family": FONTS, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 13,  # size, not weight: the Chinese font comes in one weight
-
-            "axes.titlelocation": "left", "text.color": INK, "axes.labelcolor": INK, "axes.grid": True,
-            "grid.color": "#e8ecf0", "figure.dpi": 100, "savefig.dpi": 100, "figure.constrained_layout.use": True,
+            # Titles are marked by size, not weight: the Chinese font comes in one weight.
+            "font.family": FONTS, "axes.titlesize": 13, "axes.titlelocation": "left",
+            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e8ecf0",
+            "text.color": INK, "axes.labelcolor": INK, "figure.dpi": 100, "savefig.dpi": 100,
+            "figure.constrained_layout.use": True,
         },
     )  # fmt: skip
+
+
+def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
+    figure, axes = plt.subplots(*shape, **options)
+    plt.close(figure)  # or the notebook shows every figure a second time at the end of its cell
+    return figure, axes
 
 
 def run_label(run: Run) -> str:
@@ -72,7 +80,7 @@ def _draw_run(axis: Axes, runs: list[Run], x: str) -> None:
 def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
     """Loss against images or seconds, a panel a tuning: train faint and smoothed, dev dashed, minimum marked."""
     tunings = list(dict.fromkeys(run.params["tuning"] for run in runs))
-    figure, axes = plt.subplots(1, len(tunings), figsize=(5.6 * len(tunings), 4.4), sharey=True, squeeze=False)
+    figure, axes = _subplots(1, len(tunings), figsize=(5.6 * len(tunings), 4.4), sharey=True, squeeze=False)
     for axis, tuning in zip(axes[0], tunings, strict=True):
         for mapping in dict.fromkeys(run.params["mapping"] for run in runs):
             same = [run for run in runs if (run.params["mapping"], run.params["tuning"]) == (mapping, tuning)]
@@ -88,7 +96,7 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
 
 def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
     """The loss curve of one run."""
-    figure, axis = plt.subplots(figsize=(8, 4))
+    figure, axis = _subplots(figsize=(8, 4))
     train, dev = (run_history[run_history["split"] == split] for split in ("train", "dev"))
     axis.plot(train["images"], train["value"], color=color, alpha=0.15, linewidth=0.7)
     smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
@@ -104,7 +112,7 @@ def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
 
 def loss_bars(table: pd.DataFrame) -> Figure:
     """Best dev loss of every mapping and tuning, seeds as error bars; `table` is `runs.summary_table`."""
-    figure, axis = plt.subplots(figsize=(8, 3.6))
+    figure, axis = _subplots(figsize=(8, 3.6))
     sns.barplot(table, x="tuning", y="best_dev_loss", hue="mapping", palette=MAPPINGS, ax=axis, errorbar=("pi", 100))
     for bars in axis.containers:
         if hasattr(bars, "patches"):
@@ -121,7 +129,7 @@ def loss_bars(table: pd.DataFrame) -> Figure:
 def image_grid(paths: Sequence[str | Path], titles: Sequence[str], columns: int = 6) -> Figure:
     """Pictures with a line of text under each."""
     rows = -(-len(paths) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.3 * columns, 2.5 * rows), squeeze=False)
+    figure, axes = _subplots(rows, columns, figsize=(2.3 * columns, 2.5 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, path, title in zip(axes.flat, paths, titles, strict=False):
@@ -143,7 +151,7 @@ def _wrap(text: str, width: int) -> str:
 
 def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Figure:
     """How often each whole number occurs."""
-    figure, axis = plt.subplots(figsize=(8, 3))
+    figure, axis = _subplots(figsize=(8, 3))
     counts = pd.Series(values).value_counts().sort_index()
     axis.bar(counts.index, counts.to_numpy(), color=MAPPINGS["bert"], width=0.85)
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
@@ -153,7 +161,7 @@ def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Fi
 
 def frequency_bars(counts: pd.Series, title: str, xlabel: str) -> Figure:
     """Horizontal bars of named counts."""
-    figure, axis = plt.subplots(figsize=(8, 0.28 * len(counts) + 1))
+    figure, axis = _subplots(figsize=(8, 0.28 * len(counts) + 1))
     axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color=MAPPINGS["transformer"])
     axis.set(title=title, xlabel=xlabel)
     axis.grid(axis="y", visible=False)
@@ -166,7 +174,7 @@ def embedding_map(vectors: np.ndarray, labels: Sequence[str], title: str) -> Fig
     _, values, directions = np.linalg.svd(centred, full_matrices=False)
     x, y = (centred @ directions[:2].T).T
     share = values[:2] ** 2 / (values**2).sum()
-    figure, axis = plt.subplots(figsize=(8.5, 5))
+    figure, axis = _subplots(figsize=(8.5, 5))
     sns.scatterplot(x=x, y=y, hue=list(labels), s=18, linewidth=0, palette="husl", ax=axis)
     axis.set(title=title, xlabel=f"component 1 ({share[0]:.0%} of variance)", ylabel=f"component 2 ({share[1]:.0%})")
     sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
@@ -176,7 +184,7 @@ def embedding_map(vectors: np.ndarray, labels: Sequence[str], title: str) -> Fig
 def similarity_matrix(vectors: np.ndarray, title: str) -> Figure:
     """Cosine similarity of every pair of embeddings [N, D], as a heat map."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    figure, axis = plt.subplots(figsize=(5.6, 4.6))
+    figure, axis = _subplots(figsize=(5.6, 4.6))
     sns.heatmap(
         unit @ unit.T,
         cmap="mako",
@@ -195,7 +203,7 @@ def similarity_matrix(vectors: np.ndarray, title: str) -> Figure:
 
 def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
     """Attribute accuracy in percent, a row a run; `table` is indexed by run label with one column an attribute."""
-    figure, axis = plt.subplots(figsize=(7.5, 0.5 * len(table) + 1.4))
+    figure, axis = _subplots(figsize=(7.5, 0.5 * len(table) + 1.4))
     sns.heatmap(table[ATTRIBUTES] * 100, annot=True, fmt=".0f", cmap="YlGnBu", vmin=0, vmax=100, ax=axis,
                 linewidths=1.5, cbar_kws={"label": "percent right"})  # fmt: skip
     axis.set(title=title, ylabel="")
@@ -206,7 +214,7 @@ def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
 def confusion_bars(pairs: pd.Series, title: str) -> Figure:
     """The most frequent mistakes, as horizontal bars; an empty series gives a figure that says so."""
     if pairs.empty:
-        figure, axis = plt.subplots(figsize=(8, 1.2))
+        figure, axis = _subplots(figsize=(8, 1.2))
         axis.axis("off")
         axis.text(0, 0.5, f"{title}: none", fontsize=12)
         return figure
@@ -223,7 +231,7 @@ def thumbnail(path: str | Path, side: int = 128) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-CARD = "display:flex;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:system-ui,sans-serif"
+CARD = "display:flex;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
 
 
 def caption_cards(samples: pd.DataFrame, references: pd.Series, captions: pd.DataFrame) -> str:
@@ -264,7 +272,7 @@ def _verdict(row: dict) -> str:
 
 def loss_line(states: pd.DataFrame, title: str) -> Figure:
     """The loss of a pretraining; `states` has step and loss."""
-    figure, axis = plt.subplots(figsize=(8, 3.2))
+    figure, axis = _subplots(figsize=(8, 3.2))
     axis.plot(states["step"], states["loss"], color=MAPPINGS["bert"], linewidth=2)
     axis.set(title=title, xlabel="step", ylabel="loss", yscale="log")
     return figure

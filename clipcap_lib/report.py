@@ -1,5 +1,6 @@
 """Renders an experiment's executed notebooks as one self-contained page, and all experiments as an index."""
 
+import base64
 import datetime
 import io
 import re
@@ -9,6 +10,7 @@ from typing import Any
 
 import jinja2
 import nbformat
+from fontTools import subset
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from ruamel.yaml import YAML
@@ -31,7 +33,7 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     folder.mkdir(parents=True, exist_ok=True)
     failures = [_failure(outcome, folder) for outcome in outcomes if outcome.status == "failed"]
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
-    page = _environment().get_template("experiment.html.j2").render(
+    page = _page("experiment.html.j2",
         title=experiment.title, name=experiment.name, written=_today(), style=_style(), failures=failures,
         findings=[text for name in SECTIONS for text in summaries.get(name, {}).get("findings", [])],
         sections=[_section(outcome) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
@@ -49,7 +51,7 @@ def write_index(reports: Path) -> Path:
     """Write `reports/index.html` over every experiment that has been run."""
     rows = [read_json(path) for path in sorted(reports.glob("*/experiment.json"))]
     path = reports / "index.html"
-    _write(path, _environment().get_template("index.html.j2").render(experiments=rows, style=_style()))
+    _write(path, _page("index.html.j2", experiments=rows, style=_style()))
     return path
 
 
@@ -65,7 +67,7 @@ def render_notebook(path: Path) -> str:
 
 def _hidden(cell: nbformat.NotebookNode) -> bool:
     tags = set(cell.metadata.get("tags", []))
-    return bool(tags & {"interactive", "setup", "parameters", "injected-parameters", "navigation"})
+    return bool(tags & {"interactive", "setup", "parameters", "injected-parameters", "navigation", "headline"})
 
 
 def _without_title(body: str) -> str:
@@ -171,6 +173,27 @@ def _loader() -> jinja2.BaseLoader:
 
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined)
+
+
+def _page(template: str, **content: Any) -> str:
+    """Render a page and embed what it needs of the Chinese font, so that no reader sees empty boxes."""
+    text = _environment().get_template(template).render(**content)
+    return text.replace("<style>", f"<style>{_font_face(text)}", 1)
+
+
+def _font_face(text: str) -> str:
+    wide = "".join(sorted({character for character in text if ord(character) > 0x2E7F}))
+    if not wide:
+        return ""
+    options = subset.Options(layout_features=[], name_IDs=[], notdef_outline=True, desubroutinize=True)
+    font = subset.load_font(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"), options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(text=wide)
+    cutter.subset(font)
+    buffer = io.BytesIO()
+    font.save(buffer)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'@font-face {{ font-family: "Report SC"; src: url(data:font/otf;base64,{data}); }}\n'
 
 
 def _style() -> Markup:

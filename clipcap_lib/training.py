@@ -123,9 +123,13 @@ def train(
         on_progress(f"step {progress.step:,} of {settings.steps:,}, {best}, {progress.seconds:.0f} s")
     model.load_trainable(torch.load(folder / "best.pt", weights_only=True), str(folder / "best.pt"))
     history.board.close()
-    checkpoint.unlink()
-    (folder / "best.pt").unlink()
     return progress
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove what only a resume needs; call it when everything made from the trained model has been written."""
+    for name in ("checkpoint.pt", "best.pt"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

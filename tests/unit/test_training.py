@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clipcap_lib.batches import pack
-from clipcap_lib.training import TrainingSettings, batches, dev_loss, train
+from clipcap_lib.training import TrainingSettings, batches, clear_checkpoints, dev_loss, train
 
 SETTINGS = TrainingSettings(
     steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,
@@ -42,6 +42,16 @@ def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_pat
     pd.testing.assert_frame_equal(history, expected, atol=1e-6)
     for name, weight in whole.trainable().items():
         torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
+
+
+def test_a_finished_training_is_not_repeated(make_model, make_split, tmp_path):
+    first, history = run(make_model, make_split, tmp_path / "run")
+    again, same = run(make_model, make_split, tmp_path / "run", kill_at=0)  # any step would report and be killed
+    pd.testing.assert_frame_equal(same, history)
+    for name, weight in first.trainable().items():
+        assert torch.equal(again.trainable()[name], weight)
+    clear_checkpoints(tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*.pt"))
 
 
 def test_a_frozen_language_model_keeps_every_bit(make_model, make_split, tmp_path):
