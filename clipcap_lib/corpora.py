@@ -1,5 +1,6 @@
 """From the data section of an experiment to a checked table of captions, prepared once and read back after."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -74,10 +75,12 @@ def _generate_scenes(data: Data, root: Path) -> Path:
     stamp = hashlib.sha256(json.dumps([sizes, data.data_seed]).encode()).hexdigest()[:8]
     folder = root / f"emoji-scenes-{stamp}"
     if not folder.exists():
-        temporary = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(temporary, ignore_errors=True)
+        # Each process writes its own copy: two runs started together must not write into one folder.
+        temporary = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
         write_corpus(temporary, sizes, data.data_seed)
-        os.replace(temporary, folder)
+        with contextlib.suppress(OSError):  # another process was first, with the same bytes
+            temporary.rename(folder)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

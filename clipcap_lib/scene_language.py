@@ -207,10 +207,8 @@ def _in_reading_order(side: Relation, at_side: str, other: str) -> tuple[str, st
 
 
 def _read_relation(text: str, mentioned: list[str], language: Language) -> tuple[str, str, str] | None:
-    words = SIDES_ZH if language == "zh" else SIDES_EN | PREPOSITIONS
-    sides = {word: side for side, word in words.items()}
-    if language == "en":
-        sides = {word: side for table in (SIDES_EN, PREPOSITIONS) for side, word in table.items()}
+    tables = (SIDES_ZH,) if language == "zh" else (SIDES_EN, PREPOSITIONS)
+    sides = {word: side for table in tables for side, word in table.items()}
     for pattern, first_at_side in _relation_patterns(language):
         if match := pattern.search(text):
             a, b = mentioned[int(match["a"])], mentioned[int(match["b"])]

@@ -26,7 +26,7 @@ from clipcap_lib.tiny_text import broad_text, chinese_characters
 
 __all__ = ["SHAPES", "TrainState", "broad_text", "build_tokenizer", "perplexity", "save", "train_gpt2"]
 
-SHAPES: dict[Language, tuple[int, int, int]] = {"zh": (4, 224, 7), "en": (4, 176, 4)}  # layers, width, heads
+SHAPES: dict[Language, tuple[int, int, int]] = {"zh": (3, 160, 5), "en": (4, 176, 4)}  # layers, width, heads
 POSITIONS = 128
 BLOCK = 64  # tokens a training row
 ENGLISH_VOCABULARY = 2000
