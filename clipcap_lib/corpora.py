@@ -1,6 +1,5 @@
 """From the data section of an experiment to a checked table of captions, prepared once and read back after."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -78,9 +77,12 @@ def _generate_scenes(data: Data, root: Path) -> Path:
         # Each process writes its own copy: two runs started together must not write into one folder.
         temporary = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
         write_corpus(temporary, sizes, data.data_seed)
-        with contextlib.suppress(OSError):  # another process was first, with the same bytes
+        try:
             temporary.rename(folder)
-        shutil.rmtree(temporary, ignore_errors=True)
+        except OSError:
+            if not folder.exists():
+                raise
+            shutil.rmtree(temporary)  # another process was first, with the same bytes
     return folder
 
 
