@@ -1,5 +1,6 @@
 """The `clipcap` command."""
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from clipcap_lib.experiment import ExperimentError, load_experiment
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project
+from clipcap_lib.strategies import build_strategy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
@@ -98,6 +100,77 @@ def _run_with_board(console: Console, jobs: list[Job], workers: int, cell_timeou
         return run_jobs(jobs, workers, cell_timeout, listener)
     with Live(board, console=console, refresh_per_second=2):
         return run_jobs(jobs, workers, cell_timeout, listener)
+
+
+@app.command()
+def caption(
+    images: Annotated[list[Path], typer.Argument(help="pictures")],
+    run: Annotated[Path, typer.Option(help="folder of a finished run, such as reports/emoji-zh/runs/mlp-full-s0")],
+    strategy: Annotated[
+        str, typer.Option(help="greedy, beam, sample, contrastive, magic, best-of-n or mbr")
+    ] = "greedy",
+    k: Annotated[int | None, typer.Option(help="contrastive, magic: candidates")] = None,
+    alpha: Annotated[float | None, typer.Option(help="contrastive, magic: penalty, 0 to 1")] = None,
+    beta: Annotated[float | None, typer.Option(help="magic: weight of CLIP")] = None,
+    width: Annotated[int | None, typer.Option(help="beam: hypotheses")] = None,
+    length_penalty: Annotated[float | None, typer.Option(help="beam")] = None,
+    temperature: Annotated[float | None, typer.Option(help="sample")] = None,
+    top_k: Annotated[int | None, typer.Option(help="sample; 0 is off")] = None,
+    top_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
+    n: Annotated[int | None, typer.Option(help="captions a picture: beam, sample, best-of-n, mbr")] = None,
+    seed: Annotated[int | None, typer.Option(help="sample, best-of-n, mbr")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="longest caption")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores")] = False,
+) -> None:
+    """Caption pictures with a finished run."""
+    chosen = {
+        "k": k, "alpha": alpha, "beta": beta, "width": width, "length_penalty": length_penalty,
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "n": n, "seed": seed,
+    }  # fmt: skip
+    images, run = [image.absolute() for image in images], run.absolute()
+    enter_project()
+    try:
+        how = build_strategy(strategy, **{name: value for name, value in chosen.items() if value is not None})
+        if missing := [str(image) for image in images if not image.is_file()]:
+            raise ValueError(f"{missing[0]}: there is no such picture")
+        from clipcap_lib.captioning import Captioner, Constraints
+
+        found = Captioner.from_run(run).caption(images, how, Constraints(max_new_tokens=max_new_tokens))
+    except (ValueError, FileNotFoundError) as error:
+        Console(stderr=True).print(f"[red]{error}", highlight=False)
+        raise typer.Exit(2) from None
+    for image, captions in zip(images, found, strict=True):
+        for made in captions if not as_json else []:
+            typer.echo(f"{image.name}\t{made.text}")
+        if as_json:
+            typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))
+
+
+@app.command()
+def score(
+    captions: Annotated[Path, typer.Argument(help="COCO result JSON, or one id<TAB>caption a line")],
+    references: Annotated[Path, typer.Argument(help="COCO annotations JSON, or id<TAB>caption lines, several an id")],
+    language: Annotated[str, typer.Option(help="zh or en")],
+    tokeniser: Annotated[str | None, typer.Option(help="ptb, ptb-java, jieba or char; default by language")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="numbers instead of a table")] = False,
+) -> None:
+    """Score a caption file against a reference file."""
+    from clipcap_lib.scoring import score_files
+
+    try:
+        scores = score_files(captions, references, language, tokeniser)
+    except (ValueError, RuntimeError) as error:
+        Console(stderr=True).print(f"[red]{error}", highlight=False)
+        raise typer.Exit(2) from None
+    if as_json:
+        numbers = {"protocol": scores.protocol, **scores.corpus.to_dict(), "intervals": scores.intervals.T.to_dict()}
+        typer.echo(json.dumps(numbers, ensure_ascii=False))
+        return
+    table = Table("metric", "value", "95 % interval", title=scores.protocol)
+    for name, value in scores.corpus.items():
+        low, high = scores.intervals.loc[name]
+        table.add_row(str(name), f"{value:.4f}", f"{low:.4f} – {high:.4f}")
+    Console(width=100).print(table)
 
 
 @app.command()

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -71,7 +73,7 @@ def make_splits(corpus: PreparedCorpus, features: Features, tokenizer, max_token
 
 def _generate_scenes(data: Data, root: Path) -> Path:
     sizes = {split: getattr(data, key) for split, key in SCENE_SPLITS.items()}
-    stamp = hashlib.sha256(json.dumps([sizes, data.data_seed]).encode()).hexdigest()[:8]
+    stamp = hashlib.sha256(json.dumps([sizes, data.data_seed, _generator()]).encode()).hexdigest()[:8]
     folder = root / f"emoji-scenes-{stamp}"
     if not folder.exists():
         # Each process writes its own copy: two runs started together must not write into one folder.
@@ -86,13 +88,22 @@ def _generate_scenes(data: Data, root: Path) -> Path:
     return folder
 
 
+@cache
+def _generator() -> str:
+    """A hash of what decides a generated corpus beside its settings: scenes of an older generator are not reused."""
+    names = ("emoji_scenes.py", "scene_language.py", "emoji_kinds.csv")
+    content = [resources.files("clipcap_lib").joinpath(name).read_bytes() for name in names]
+    return hashlib.sha256(b"".join(content)).hexdigest()
+
+
 def _fingerprint(data: Data) -> str:
     files = [Path(name) for name in (data.captions_file, data.splits_file) if name]
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
     content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return hashlib.sha256(json.dumps([data.model_dump(), content]).encode()).hexdigest()[:16]
+    generator = _generator() if data.corpus == "emoji-scenes" else ""
+    return hashlib.sha256(json.dumps([data.model_dump(), content, generator]).encode()).hexdigest()[:16]
 
 
 def _prepare(data: Data, folder: Path | None, prepared: Path) -> None:

@@ -3,17 +3,22 @@
 import difflib
 import itertools
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from clipcap_lib.decoding import Greedy, Sample, Strategy
-from clipcap_lib.mapping import Mapping
-from clipcap_lib.model import Tuning
 from clipcap_lib.scene_language import Language
-from clipcap_lib.training import TrainingSettings
+from clipcap_lib.strategies import parse_strategy
+
+Mapping = Literal["mlp", "bert", "transformer"]
+Tuning = Literal["frozen", "lora", "full"]
+COMPARED = [
+    "greedy", "beam width:5", "sample top_k:10", "sample top_p:0.9", "sample typical_p:0.9", "sample min_p:0.1",
+    "contrastive k:4 alpha:0.1", "contrastive k:4 alpha:0.6", "magic k:4 alpha:0.1 beta:0.5", "best-of-n n:8",
+    "mbr n:8",
+]  # fmt: skip
 
 
 class _Section(BaseModel):
@@ -63,20 +68,43 @@ class Runs(_Section):
     seed: list[int] = Field([0], min_length=1)
 
 
+class TrainingSettings(_Section):
+    """How to train. Published values (ClipCap-Chinese): learning rate 2e-5, 5,000 warm-up steps, 40 captions a step."""
+
+    steps: int = Field(gt=0, description="optimiser steps")
+    images_per_step: int = Field(32, gt=0)
+    captions_per_image: int = Field(1, gt=0, description="captions packed behind each image's prefix")
+    learning_rate: float = Field(2e-5, gt=0, description="AdamW peak learning rate of the mapping network")
+    language_model_learning_rate: float = Field(
+        2e-5, gt=0, description="the same for what is tuned of the language model"
+    )
+    warmup_steps: int = Field(5000, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    evaluate_every: int = Field(100, gt=0, description="steps")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    patience: int = Field(10, gt=0, description="evaluations without a better dev loss before training stops")
+
+
 class Decoding(_Section):
-    """How captions are made in the report."""
+    """How captions are made in the report, each strategy as `parse_strategy` reads it."""
 
-    strategy: Literal["greedy", "sample"] = "greedy"
-    temperature: float = Field(1.0, gt=0)
-    top_k: int = Field(0, ge=0)
-    top_p: float = Field(0.8, gt=0, le=1)
+    strategy: str = Field("greedy", description="of the captions every run is judged by")
     max_new_tokens: int = Field(40, gt=0)
+    strategies: list[str] = Field(COMPARED, min_length=1, description="compared by notebook 05 on the best run")
+    decoding_images: int = Field(150, gt=0, description="test images that notebook 05 captions")
+    grid_k: list[int] = Field([2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha")
+    grid_alpha: list[float] = Field([0.0, 0.1, 0.3, 0.6, 0.9], min_length=1)
 
-    def build(self) -> Strategy:
-        """The strategy object `decode` takes."""
-        if self.strategy == "greedy":
-            return Greedy()
-        return Sample(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+    @field_validator("strategy")
+    @classmethod
+    def _is_a_strategy(cls, text: str) -> str:
+        parse_strategy(text)
+        return text
+
+    @field_validator("strategies")
+    @classmethod
+    def _are_strategies(cls, texts: list[str]) -> list[str]:
+        return [cls._is_a_strategy(text) for text in texts]
 
 
 class Execution(_Section):
@@ -109,6 +137,15 @@ class Experiment(_Section):
         sections = (self.data, self.models, self.training, self.decoding, self.execution)
         values = {key: value for section in sections for key, value in section.model_dump().items()}
         return {"experiment": self.name, **{key: "" if value is None else value for key, value in values.items()}}
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def pick(kind: type[Section], parameters: dict[str, Any]) -> Section:
+    """The section whose fields stand, by name, among a notebook's or a run's parameters; an empty string is `None`."""
+    known = {key: parameters[key] for key in kind.model_fields if key in parameters}
+    return kind(**{key: None if value == "" else value for key, value in known.items()})
 
 
 class ExperimentError(ValueError):

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clipcap_lib.metrics import ATTRIBUTES
+from clipcap_lib.attributes import ATTRIBUTES
 from clipcap_lib.runs import Run
 
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
@@ -219,6 +219,74 @@ def confusion_bars(pairs: pd.Series, title: str) -> Figure:
         axis.text(0, 0.5, f"{title}: none", fontsize=12)
         return figure
     return frequency_bars(pairs, title, "captions")
+
+
+# --- decoding ------------------------------------------------------------------------------------------------------
+
+STRATEGIES = {
+    "greedy": "#22313f", "beam": "#2e6f95", "sample": "#5b8c3e", "contrastive": "#d1495b", "magic": "#8d6cab",
+    "best-of-n": "#d9902f", "mbr": "#8a6a4f",
+}  # fmt: skip
+
+
+def quality_against_diversity(table: pd.DataFrame, quality: str, variety: str) -> Figure:
+    """A dot a strategy; `table` is indexed by strategy as `parse_strategy` reads it."""
+    figure, axis = _subplots(figsize=(9, 5))
+    x, y = table[variety], table[quality]
+    axis.scatter(x, y, s=70, c=[STRATEGIES[name.split()[0]] for name in table.index], zorder=3)
+    order = y.sort_values().index
+    gap = 0.045 * max(float(y.max() - y.min()), 1e-9)
+    level = -np.inf
+    for name in order:  # labels at the right, pushed apart so that none covers another
+        level = max(float(y[name]), level + gap)
+        axis.annotate(
+            name, (x[name], y[name]), xytext=(1.02, level), textcoords=("axes fraction", "data"), fontsize=9,
+            va="center", annotation_clip=False, arrowprops={"arrowstyle": "-", "color": "#d5dbe1"},
+        )  # fmt: skip
+    axis.set(title="Quality against diversity", xlabel=variety, ylabel=quality)
+    return figure
+
+
+def grid_heatmaps(grids: dict[str, pd.DataFrame]) -> Figure:
+    """Metrics over k × α of contrastive search, a panel a metric."""
+    figure, axes = _subplots(1, len(grids), figsize=(5.4 * len(grids), 3.2), squeeze=False)
+    for axis, (name, grid) in zip(axes[0], grids.items(), strict=True):
+        sns.heatmap(grid.astype(float), annot=True, fmt=".2f", cmap="YlGnBu", ax=axis, linewidths=1.5, cbar=False)
+        axis.set(title=name)
+        axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def token_similarity_heatmaps(panels: dict[str, tuple[np.ndarray, list[str]]]) -> Figure:
+    """Cosines between the hidden states of a caption's tokens, a panel a model: title → (matrix, tokens)."""
+    figure, axes = _subplots(1, len(panels), figsize=(5.6 * len(panels), 4.8), squeeze=False)
+    for axis, (title, (cosines, tokens)) in zip(axes[0], panels.items(), strict=True):
+        sns.heatmap(cosines, cmap="mako", vmin=min(0.0, float(cosines.min())), vmax=1, square=True, ax=axis,
+                    xticklabels=tokens, yticklabels=tokens, cbar_kws={"label": "cosine"})  # fmt: skip
+        axis.set_title(title)
+        axis.tick_params(axis="x", rotation=0 if max(map(len, tokens)) == 1 else 90)
+        axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def next_token_bars(probabilities: pd.Series, top_k: int, top_p: float, context: str, shown: int = 16) -> Figure:
+    """The likeliest next tokens, with the cuts of top-k and top-p drawn in."""
+    top = probabilities.head(shown)
+    nucleus = int((probabilities.cumsum().shift(fill_value=0) < top_p).sum())
+    figure, axis = _subplots(figsize=(9, 3.6))
+    colors = [MAPPINGS["bert"] if i < nucleus else "#c9d1d9" for i in range(len(top))]
+    axis.bar(range(len(top)), top.to_numpy(), color=colors)
+    axis.set_xticks(range(len(top)), top.index, fontsize=11 if not "".join(top.index).isascii() else 9)
+    for place, label, color in ((top_k, f"top-k {top_k}", "#d1495b"), (nucleus, f"top-p {top_p}", MAPPINGS["bert"])):
+        if place <= len(top):
+            axis.axvline(place - 0.5, color=color, linestyle="--", linewidth=1.5, label=f"{label} ends here")
+    axis.set(title=f"What may come after “{context}”", ylabel="probability")
+    axis.grid(axis="x", visible=False)
+    axis.legend(frameon=False)
+    return figure
+
+
+# --- pictures with captions ----------------------------------------------------------------------------------------
 
 
 def thumbnail(path: str | Path, side: int = 128) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +11,13 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from clipcap_lib.batches import Packed, end_token
-from clipcap_lib.mapping import Mapping, build_mapper
+from clipcap_lib.experiment import Mapping, Tuning
+from clipcap_lib.mapping import build_mapper
 from clipcap_lib.quiet import no_progress_bars
-
-Tuning = Literal["frozen", "lora", "full"]
 
 
 class ClipCapConfig(BaseModel):
@@ -158,7 +157,16 @@ def load_language_model(name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
         )
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"language model {name}: weights {missing[:5]} are missing and would be random")
+    _fuse_gelu(model)
     return model, AutoTokenizer.from_pretrained(name)
+
+
+def _fuse_gelu(model: nn.Module) -> None:
+    # GPT-2's GELU is eight operations in transformers and one in torch: the same function, a tenth off every step.
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU("tanh"))
 
 
 def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:

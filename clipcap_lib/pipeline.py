@@ -39,6 +39,9 @@ class Job:
         return self.folder.name
 
 
+COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results")
+
+
 @dataclass
 class Outcome:
     """What became of a job; `error` says in which cell it failed and why."""
@@ -80,7 +83,7 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
         job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
     )
     run_folders = [run.folder.as_posix() for run in runs]
-    return [data, features, *runs, *(job(name, runs, runs=run_folders) for name in ("04_mlp_vs_bert", "06_results"))]
+    return [data, features, *runs, *(job(name, runs, runs=run_folders) for name in COMPARISONS)]
 
 
 def notebook_parameters(path: Path) -> dict[str, Any]:

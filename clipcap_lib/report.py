@@ -20,7 +20,7 @@ from clipcap_lib.experiment import Experiment
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import read_json, write_json
 
-SECTIONS = ("04_mlp_vs_bert", "06_results", "01_data_preparation", "02_feature_extraction")
+SECTIONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "01_data_preparation", "02_feature_extraction")
 TEMPLATES = files("clipcap_lib") / "templates"
 
 

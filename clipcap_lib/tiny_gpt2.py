@@ -87,13 +87,20 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
 
 
 def _batches(language: Language, tokenizer: PreTrainedTokenizerBase, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Endless batches [batch_size, BLOCK] of token ids, cut from texts that follow one another."""
-    texts, ids = broad_text(language, seed), []
+    """Endless batches [batch_size, BLOCK] of token ids; each row begins with a text and goes on with others."""
+    rows = _rows(language, tokenizer, seed)
     while True:
-        while len(ids) < batch_size * BLOCK:
-            ids += [token for text in _encode(tokenizer, list(islice(texts, TEXTS_AT_ONCE))) for token in text]
-        yield torch.tensor(ids[: batch_size * BLOCK]).view(batch_size, BLOCK)
-        ids = ids[batch_size * BLOCK :]
+        yield torch.tensor([next(rows) for _ in range(batch_size)])
+
+
+def _rows(language: Language, tokenizer: PreTrainedTokenizerBase, seed: int) -> Iterator[list[int]]:
+    texts, row = broad_text(language, seed), []
+    while True:
+        for ids in _encode(tokenizer, list(islice(texts, TEXTS_AT_ONCE))):
+            row += ids
+            if len(row) >= BLOCK:
+                yield row[:BLOCK]
+                row = []
 
 
 def _config(tokenizer: PreTrainedTokenizerBase, layers: int, width: int, heads: int) -> GPT2Config:

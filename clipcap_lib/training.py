@@ -6,39 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from clipcap_lib.batches import CaptionTokens, Packed, pack
+from clipcap_lib.experiment import TrainingSettings
 from clipcap_lib.features import Features
 from clipcap_lib.model import ClipCapModel
 
 HISTORY_COLUMNS = ["step", "images", "seconds", "split", "metric", "value"]
-
-
-class TrainingSettings(BaseModel):
-    """How to train. Published values (ClipCap-Chinese): learning rate 2e-5, 5,000 warm-up steps, 40 captions a step."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: int = Field(gt=0, description="optimiser steps")
-    images_per_step: int = Field(32, gt=0)
-    captions_per_image: int = Field(1, gt=0, description="captions packed behind each image's prefix")
-    learning_rate: float = Field(2e-5, gt=0, description="AdamW peak learning rate of the mapping network")
-    language_model_learning_rate: float = Field(
-        2e-5, gt=0, description="the same for what is tuned of the language model"
-    )
-    warmup_steps: int = Field(5000, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    evaluate_every: int = Field(100, gt=0, description="steps")
-    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
-    patience: int = Field(10, gt=0, description="evaluations without a better dev loss before training stops")
 
 
 @dataclass(frozen=True)

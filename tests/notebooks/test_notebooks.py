@@ -10,13 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.pipeline import notebook_parameters
+from clipcap_lib.pipeline import COMPARISONS, notebook_parameters
 from clipcap_lib.runs import read_json
 
 pytestmark = pytest.mark.notebooks
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FIGURES = {"01_data_preparation": 3, "02_feature_extraction": 2, "03_train": 1, "04_mlp_vs_bert": 3, "06_results": 3}
+FIGURES = {
+    "01_data_preparation": 3, "02_feature_extraction": 2, "03_train": 1, "04_mlp_vs_bert": 3, "05_decoding": 4,
+    "06_results": 3,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def executed(reports: Path) -> list[Path]:
 def test_every_notebook_of_the_experiment_ran(reports):
     names = {path.parent.name for path in executed(reports)}
     runs = {f"{mapping}-{tuning}-s0" for mapping in ("mlp", "bert") for tuning in ("frozen", "full")}
-    assert names == {"01_data_preparation", "02_feature_extraction", "04_mlp_vs_bert", "06_results", *runs}
+    assert names == {"01_data_preparation", "02_feature_extraction", *COMPARISONS, *runs}
     assert all(
         (path.parent / "DONE").exists() and (path.parent / "summary.json").exists() for path in executed(reports)
     )

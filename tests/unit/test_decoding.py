@@ -1,105 +1,503 @@
-"""Decoding against transformers' `generate` and against an uncached re-computation."""
+"""Every strategy against transformers' `generate` or a naive re-computation in float64, alone and in batches."""
+
+import math
+from functools import cache
+from itertools import takewhile
 
 import pytest
 import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
 
-from clipcap_lib.decoding import Greedy, Sample, decode, to_text
+from clipcap_lib.continuation import Departure
+from clipcap_lib.decoding import Constraints, decode, to_text
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.sampling import draw, filtered
+from clipcap_lib.strategies import (
+    Beam,
+    BestOfN,
+    Contrastive,
+    Greedy,
+    Magic,
+    MinimumBayesRisk,
+    Sample,
+    build_strategy,
+    describe,
+    parse_strategy,
+)
 
-FEATURES = torch.randn(7, 16, generator=torch.Generator().manual_seed(3))
+VOCABULARY, STOP = 60, 2
+STOPS = (STOP, 9, 17, 31, 44)  # several, so that random weights stop at different lengths
+FEATURES = torch.randn(32, 16, generator=torch.Generator().manual_seed(3))
+KEYS = [f"image {i}" for i in range(32)]
+TWELVE = Constraints(max_new_tokens=12, stop_tokens=STOPS)
 
 
-@pytest.fixture
-def model(make_model):
-    return make_model("bert").eval()
+class Letters:
+    """A tokenizer of one character a token, whose token 2 ends a text."""
+
+    sep_token_id, sep_token, unk_token_id, pad_token_id = STOP, None, 1, 0
+    eos_token_id = mask_token_id = cls_token_id = None
+
+    def decode(self, tokens, skip_special_tokens):
+        return "".join(chr(0x4E00 + token) for token in tokens)
 
 
-def banned(model):
-    tokenizer = model.tokenizer
-    return [tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id]
+@cache
+@torch.inference_mode(False)  # whichever test comes first must be able to change the weights
+def captioner(family: str, prefix_length: int = 4) -> ClipCapModel:
+    """Random weights, scaled so that captions differ and stop at different lengths."""
+    torch.manual_seed(1)
+    if family == "gpt2":
+        shape = GPT2Config(
+            vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=2, eos_token_id=2,
+            tie_word_embeddings=False,
+        )  # fmt: skip
+        language_model = GPT2LMHeadModel(shape)
+    else:
+        shape = LlamaConfig(
+            vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=64, bos_token_id=2, eos_token_id=2,
+        )  # fmt: skip
+        language_model = LlamaForCausalLM(shape)
+    with torch.no_grad():
+        for weight in language_model.parameters():
+            if weight.dim() > 1:
+                weight.mul_(8)
+    config = ClipCapConfig(
+        mapping="mlp", tuning="full", encoder="none", language_model="random", clip_size=16, prefix_length=prefix_length
+    )
+    model = ClipCapModel(config, language_model, Letters()).eval()
+    with torch.no_grad():
+        model.mapper.model[2].weight.mul_(6)
+    return model
 
 
-def generate(model, feature, **options):
-    """transformers on one image: tokens up to and without the stop token."""
+def generate(model, features, **options):
+    """transformers on a batch: the tokens of each row up to and without the stop token."""
     output = model.language_model.generate(
-        inputs_embeds=model.prefix(feature[None]), max_new_tokens=12, eos_token_id=model.stop_tokens[0],
-        pad_token_id=0, suppress_tokens=banned(model), **options,
-    )[0].tolist()  # fmt: skip
-    return output[: output.index(model.stop_tokens[0])] if model.stop_tokens[0] in output else output
+        inputs_embeds=model.prefix(features), max_new_tokens=12, eos_token_id=list(STOPS), pad_token_id=0,
+        suppress_tokens=[0, 1], **options,
+    ).tolist()  # fmt: skip
+    return [list(takewhile(lambda token: token not in STOPS, row)) for row in output]
 
 
-def test_greedy_equals_generate_token_for_token(model):
-    ours = decode(model, FEATURES, Greedy(), max_new_tokens=12)
-    assert [caption.tokens for caption in ours] == [generate(model, feature, do_sample=False) for feature in FEATURES]
+def tokens(found):
+    return [caption.tokens for captions in found for caption in captions]
 
 
-def test_top_k_one_is_greedy(model):
-    greedy = decode(model, FEATURES, Greedy(), 12)
-    assert [c.tokens for c in decode(model, FEATURES, Sample(top_k=1, top_p=1.0), 12)] == [c.tokens for c in greedy]
+families = pytest.mark.parametrize("family", ["gpt2", "llama"])
 
 
-@pytest.mark.parametrize("strategy", [Greedy(), Sample(top_p=0.9, seed=4), Sample(top_k=5, temperature=0.7)])
-def test_a_batch_equals_its_rows_alone(model, strategy):
-    keys = [f"image {i}" for i in range(len(FEATURES))]
-    together = decode(model, FEATURES, strategy, 12, keys)
-    alone = [decode(model, FEATURES[i : i + 1], strategy, 12, [key])[0] for i, key in enumerate(keys)]
-    assert [caption.tokens for caption in together] == [caption.tokens for caption in alone]
-    assert len({caption.stopped for caption in together}) >= 1
+@families
+@pytest.mark.parametrize("prefix_length", [1, 4, 10])
+@pytest.mark.parametrize("batch", [1, 7, 32])
+@torch.inference_mode()
+def test_greedy_equals_generate(family, prefix_length, batch):
+    model = captioner(family, prefix_length)
+    ours = decode(model, FEATURES[:batch], Greedy(), TWELVE)
+    assert tokens(ours) == [generate(model, feature[None], do_sample=False)[0] for feature in FEATURES[:batch]]
+    if batch == 32:
+        assert len({len(caption) for caption in tokens(ours)}) > 2, "the captions should stop at different lengths"
+
+
+@families
+@pytest.mark.parametrize("width", [1, 3, 5])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
+@torch.inference_mode()
+def test_beam_search_equals_generate_with_scores(family, width, length_penalty):
+    model = captioner(family)
+    ours = decode(model, FEATURES[:12], Beam(width=width, length_penalty=length_penalty, n=width), TWELVE)
+    for feature, captions in zip(FEATURES, ours, strict=False):
+        theirs = generate(
+            model, feature[None], do_sample=False, num_beams=width, num_return_sequences=width,
+            length_penalty=length_penalty,
+        )  # fmt: skip
+        assert [caption.tokens for caption in captions] == theirs
+    assert all(
+        caption.score
+        == pytest.approx(sum(caption.log_probabilities) / len(caption.log_probabilities) ** length_penalty, abs=1e-4)
+        for captions in ours
+        for caption in captions
+    )
 
 
 @torch.inference_mode()
-def test_log_probabilities_equal_an_uncached_forward(model):
-    for feature, caption in zip(FEATURES, decode(model, FEATURES, Greedy(), 12), strict=True):
-        tokens = caption.tokens + ([model.stop_tokens[0]] if caption.stopped == "end" else [])
-        words = model.language_model.get_input_embeddings()(torch.tensor(tokens))
-        prefix = model.prefix(feature[None])
-        logits = model.language_model(inputs_embeds=torch.cat([prefix, words[None]], dim=1)).logits[0]
-        logits[:, banned(model)] = float("-inf")
-        at = torch.arange(len(tokens)) + prefix.shape[1] - 1
-        expected = logits.log_softmax(-1)[at, torch.tensor(tokens)]
-        torch.testing.assert_close(torch.tensor(caption.log_probabilities), expected, atol=1e-4, rtol=1e-4)
+def test_constraints_equal_those_of_generate():
+    model = captioner("gpt2")
+    constraints = TWELVE.model_copy(update={"min_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram": 2})
+    options = {"min_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "do_sample": False}
+    for strategy, extra in ((Greedy(), {}), (Beam(width=3), {"num_beams": 3})):
+        ours = tokens(decode(model, FEATURES[:12], strategy, constraints))
+        assert ours == [generate(model, feature[None], **options, **extra)[0] for feature in FEATURES[:12]]
+        assert min(map(len, ours)) >= 5
 
 
-def test_sampling_draws_from_the_distribution(model):
-    """First tokens of 4,000 draws against the softmax: chi-square within six deviations of its mean."""
-    n = 4000
-    drawn = decode(model, FEATURES[:1].expand(n, -1), Sample(top_p=1.0), 1, batch_size=n)
-    first = torch.tensor([(caption.tokens or [model.stop_tokens[0]])[0] for caption in drawn])
-    with torch.inference_mode():
-        logits = model.language_model(inputs_embeds=model.prefix(FEATURES[:1])).logits[0, -1]
-    logits = logits.clone()
-    logits[banned(model)] = float("-inf")
-    expected = logits.double().softmax(-1) * n
-    observed = torch.bincount(first, minlength=len(expected))
+STRATEGIES = [
+    Greedy(), Beam(width=3, n=2), Sample(top_p=0.9, seed=4), Sample(top_k=5, temperature=0.7, n=3),
+    Contrastive(k=4, alpha=0.6), Contrastive(k=3, alpha=0.3, history="generated"), Magic(k=4, alpha=0.1, beta=2.0),
+    BestOfN(n=4), MinimumBayesRisk(n=4),
+]  # fmt: skip
+
+
+class Judge:
+    """A text side that sees how often each of 16 groups of characters occurs."""
+
+    name, width, logit_scale = "judge", 16, 10.0
+
+    @staticmethod
+    def encode_texts(texts):
+        counts = torch.zeros(len(texts), 16)
+        for row, text in enumerate(texts):
+            for character in text:
+                counts[row, (ord(character) - 0x4E00) % 16] += 1
+        return counts + 0.1
+
+
+def agreement(texts):
+    return [sum(len(set(text) & set(other)) for other in texts) for text in texts]
+
+
+@families
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
+def test_a_batch_equals_its_rows_alone(family, strategy):
+    model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
+    together = decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers)
+    parts = decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers, batch_size=5)
+    alone = [decode(model, FEATURES[i : i + 1], strategy, TWELVE, [key], **helpers)[0] for i, key in enumerate(KEYS)]
+    assert tokens(together) == tokens(parts) == tokens(alone)
+
+
+# --- contrastive search --------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def naive_contrastive(model, feature, k, alpha, history, limit, guide=None):
+    """The formula, one image and one candidate at a time, nothing cached, in float64."""
+    double = model.language_model
+    prefix = model.prefix(feature[None]).double()
+    embed, written = double.get_input_embeddings(), []
+
+    def run(ids):
+        words = embed(torch.tensor(ids, dtype=torch.long))[None]
+        return double.base_model(inputs_embeds=torch.cat([prefix, words], 1)).last_hidden_state[0]
+
+    while len(written) < limit:
+        past = run(written)
+        logits = double.get_output_embeddings()(past[-1])
+        logits[[0, 1]] = float("-inf")
+        probabilities = logits.softmax(-1)
+        against = past if history == "all" else past[prefix.shape[1] :]
+        scores = []
+        for candidate in probabilities.topk(k).indices.tolist():
+            state = run([*written, candidate])[-1]
+            cosines = [float(torch.cosine_similarity(state, other, dim=0)) for other in against]
+            penalty = max(cosines) if cosines else 0.0
+            scores.append(((1 - alpha) * float(probabilities[candidate]) - alpha * penalty, candidate))
+        if guide:
+            bonus = guide(written, [candidate for _, candidate in scores])
+            scores = [(score + extra, candidate) for (score, candidate), extra in zip(scores, bonus, strict=True)]
+        best = max(scores)[1]
+        if best in STOPS:
+            return written
+        written.append(best)
+    return written
+
+
+@pytest.fixture
+def doubled():
+    """The same model in float64, and put back."""
+    models = []
+
+    def double(model):
+        models.append(model)
+        return model.double()
+
+    yield double
+    for model in models:
+        model.float()
+
+
+@families
+@pytest.mark.parametrize("history", ["all", "generated"])
+@pytest.mark.parametrize("k", [1, 2, 4, 8])
+def test_contrastive_search_equals_its_formula(family, history, k, doubled):
+    model, features, alphas = captioner(family), FEATURES[:3], (0.0, 0.1, 0.6, 0.9)
+    ours = {
+        alpha: tokens(decode(model, features, Contrastive(k=k, alpha=alpha, history=history), TWELVE))
+        for alpha in alphas
+    }
+    double = doubled(model)
+    for alpha in alphas:
+        assert ours[alpha] == [
+            naive_contrastive(double, feature.double(), k, alpha, history, 12) for feature in features
+        ]
+    assert len({len(caption) for caption in ours[0.6]}) > 1, "some row should stop before the others"
+
+
+@families
+def test_contrastive_search_without_penalty_or_choice_is_greedy(family):
+    model = captioner(family)
+    greedy = tokens(decode(model, FEATURES, Greedy(), TWELVE))
+    assert tokens(decode(model, FEATURES, Contrastive(k=5, alpha=0), TWELVE)) == greedy
+    assert tokens(decode(model, FEATURES, Contrastive(k=1, alpha=0.6), TWELVE)) == greedy
+
+
+def test_contrastive_search_reads_each_token_once():
+    """One forward for the prefix and one a token, whatever k is."""
+    model, calls = captioner("gpt2"), []
+    hook = model.language_model.transformer.register_forward_hook(lambda *_: calls.append(1))
+    decode(model, FEATURES[:3], Contrastive(k=8, alpha=0.6), Constraints(max_new_tokens=6, stop_tokens=()))
+    hook.remove()
+    assert len(calls) == 1 + 6
+
+
+def test_magic_equals_its_formula(doubled):
+    model, features = captioner("gpt2"), FEATURES[:6]
+    ours = tokens(decode(model, features, Magic(k=4, alpha=0.2, beta=3.0), TWELVE, judge=Judge))
+    plain = tokens(decode(model, features, Contrastive(k=4, alpha=0.2), TWELVE))
+    double = doubled(model)
+
+    def guided(feature):
+        def guide(written, candidates):
+            text = [Letters().decode([*written, candidate], True) for candidate in candidates]
+            cosines = torch.cosine_similarity(Judge.encode_texts(text).double(), feature.double()[None])
+            return (3.0 * (Judge.logit_scale * cosines).softmax(-1)).tolist()
+
+        return guide
+
+    naive = [naive_contrastive(double, f.double(), 4, 0.2, "all", 12, guided(f)) for f in features]
+    assert ours == naive
+    assert ours != plain, "the judge should change something"
+
+
+# --- sampling ------------------------------------------------------------------------------------------------------
+
+
+def warped(logits, strategy):
+    """The distribution transformers draws from."""
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(strategy.temperature)])
+    if strategy.top_k:
+        warpers.append(TopKLogitsWarper(strategy.top_k))
+    if strategy.top_p < 1:
+        warpers.append(TopPLogitsWarper(strategy.top_p))
+    if strategy.min_p:
+        warpers.append(MinPLogitsWarper(strategy.min_p))
+    if strategy.typical_p < 1:
+        warpers.append(TypicalLogitsWarper(strategy.typical_p))
+    return warpers(None, logits).softmax(-1)
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top_p": 0.8}, {"top_p": 0.3, "temperature": 1.7}, {"top_k": 7}, {"top_k": 20, "top_p": 0.6}, {"min_p": 0.1},
+        {"typical_p": 0.7}, {"top_k": 30, "typical_p": 0.5}, {"top_p": 0.9, "min_p": 0.02}, {"top_k": 5000}, {},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_filtered_distribution_is_that_of_the_library(options, scale):
+    """Peaked logits are settled by the first tokens alone, flat ones need the whole vocabulary."""
+    logits = torch.randn(50, 3000, generator=torch.Generator().manual_seed(7)) * scale
+    logits[:, 5] = float("-inf")
+    strategy = Sample(**options)
+    scores, ids = filtered(logits.clone(), strategy)
+    ours = scores.softmax(-1)
+    if ids is not None:
+        ours = torch.zeros_like(logits).scatter_(1, ids, ours)
+    expected = warped(logits, strategy)
+    assert torch.equal(ours > 0, expected > 0)
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_ties_at_the_edge_of_top_k_stay_in_as_in_the_library():
+    logits = torch.tensor([[3.0, 1.0, 1.0, 1.0, 0.0]])
+    scores, ids = filtered(logits, Sample(top_k=2))
+    assert ids is None
+    assert torch.isfinite(scores).tolist() == [[True, True, True, True, False]]
+
+
+@pytest.mark.parametrize("options", [{}, {"top_p": 0.7}, {"top_k": 6}], ids=str)
+def test_sampling_draws_from_the_distribution(options):
+    """4,000 first tokens against the distribution: chi-square within six deviations of its mean."""
+    model, n = captioner("gpt2"), 4000
+    with torch.no_grad():
+        model.language_model.lm_head.weight.mul_(0.1)
+    try:
+        strategy = Sample(n=n, **options)
+        drawn = decode(model, FEATURES[:1], strategy, Constraints(max_new_tokens=1, stop_tokens=()))[0]
+        with torch.inference_mode():
+            logits = model.language_model(inputs_embeds=model.prefix(FEATURES[:1])).logits[:, -1].clone()
+            logits[:, [0, 1]] = float("-inf")
+            expected = warped(logits, strategy)[0].double() * n
+    finally:
+        with torch.no_grad():
+            model.language_model.lm_head.weight.div_(0.1)
+    observed = torch.bincount(torch.tensor([caption.tokens[0] for caption in drawn]), minlength=VOCABULARY)
     assert not observed[expected == 0].any()
     cells = expected >= 5
     statistic = ((observed[cells] - expected[cells]) ** 2 / expected[cells]).sum().item()
     freedom = int(cells.sum()) - 1
     assert freedom >= 3
-    assert statistic < freedom + 6 * (2 * freedom) ** 0.5
+    assert statistic < freedom + 6 * math.sqrt(2 * freedom)
 
 
-def test_a_caption_that_never_ends_stops_at_the_limit(model):
-    captions = decode(model, FEATURES, Greedy(), max_new_tokens=2)
-    assert all(len(caption.tokens) <= 2 for caption in captions)
-    assert {caption.stopped for caption in captions if len(caption.tokens) == 2} <= {"length"}
+def test_a_draw_is_the_inverse_of_the_cumulative_distribution():
+    logits = torch.tensor([[0.5, 0.2, 0.3]]).log().repeat(4, 1)
+    uniform = torch.tensor([0.0, 0.49, 0.6, 0.999], dtype=torch.float64)
+    assert draw(logits, Sample(), uniform).tolist() == [0, 0, 1, 2]
 
 
-def test_logits_that_are_not_numbers_are_an_error(model):
+def test_captions_of_one_image_differ_and_do_not_depend_on_how_many_are_drawn():
+    model = captioner("gpt2")
+    three, five = (decode(model, FEATURES[:2], Sample(temperature=2.0, n=n), TWELVE, KEYS[:2]) for n in (3, 5))
+    for few, many in zip(three, five, strict=True):
+        assert {tuple(caption.tokens) for caption in few} <= {tuple(caption.tokens) for caption in many}
+        assert len({tuple(caption.tokens) for caption in many}) > 1
+
+
+# --- choosing among captions ---------------------------------------------------------------------------------------
+
+
+def test_best_of_n_keeps_what_the_judge_finds_nearest():
+    found = decode(captioner("gpt2"), FEATURES, BestOfN(n=5), TWELVE, judge=Judge)
+    for image, captions in zip(FEATURES, found, strict=True):
+        cosines = torch.cosine_similarity(Judge.encode_texts([caption.text for caption in captions]), image[None])
+        assert cosines.argmax() == 0
+        assert [caption.score for caption in captions] == pytest.approx(cosines.tolist(), abs=1e-5)
+
+
+def test_minimum_bayes_risk_keeps_what_the_others_agree_with():
+    for captions in decode(captioner("gpt2"), FEATURES, MinimumBayesRisk(n=5), TWELVE, utility=agreement):
+        scores = agreement([caption.text for caption in captions])
+        assert scores[0] == max(scores)
+
+
+# --- what a caption carries ----------------------------------------------------------------------------------------
+
+
+@families
+@pytest.mark.parametrize(
+    "strategy", [Greedy(), Beam(width=3), Contrastive(k=4, alpha=0.6), Sample(top_p=0.9)], ids=describe
+)
+@torch.inference_mode()
+def test_log_probabilities_equal_an_uncached_forward(family, strategy):
+    model = captioner(family)
+    for feature, (caption, *_) in zip(FEATURES, decode(model, FEATURES, strategy, TWELVE), strict=True):
+        ids = torch.tensor(caption.tokens, dtype=torch.long)
+        prefix = model.prefix(feature[None])
+        words = model.language_model.get_input_embeddings()(ids)[None]
+        logits = model.language_model(inputs_embeds=torch.cat([prefix, words], dim=1)).logits[0]
+        at = torch.arange(len(ids)) + prefix.shape[1] - 1
+        expected = logits.log_softmax(-1)[at, ids]
+        assert len(caption.log_probabilities) == len(ids) + (caption.stopped == "end")
+        ours = torch.tensor(caption.log_probabilities[: len(ids)])
+        torch.testing.assert_close(ours, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_caption_that_never_ends_stops_at_the_limit():
+    captions = decode(captioner("gpt2"), FEATURES, Greedy(), Constraints(max_new_tokens=2, stop_tokens=()))
+    assert {(len(caption.tokens), caption.stopped) for (caption,) in captions} == {(2, "length")}
+
+
+def test_banned_and_stop_tokens_are_kept():
+    model = captioner("gpt2")
+    free = decode(model, FEATURES, Greedy(), Constraints(max_new_tokens=12))
+    common = max(range(3, VOCABULARY), key=lambda token: sum(token in caption.tokens for (caption,) in free))
+    banned = decode(model, FEATURES, Greedy(), Constraints(max_new_tokens=12, banned_tokens=(common,)))
+    assert not any(common in caption.tokens for (caption,) in banned)
+    ended = decode(model, FEATURES, Greedy(), Constraints(max_new_tokens=12, stop_tokens=(STOP, common)))
+    for (before,), (after,) in zip(free, ended, strict=True):
+        cut = before.tokens.index(common) if common in before.tokens else len(before.tokens)
+        assert after.tokens == before.tokens[:cut]
+
+
+def test_rows_that_leave_make_room_without_moving_those_that_stay():
+    leaving = torch.tensor([False, True, False, True, False, False])
+    departure = Departure.of(leaving)
+    assert departure.apply(torch.arange(6)).tolist() == [0, 4, 2, 5]
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("contrastive", {"k": 4}, "contrastive: option 'alpha' is required"),
+        ("contrastive", {"k": 4, "alpha": 1.5}, "alpha: input should be less than or equal to 1"),
+        ("contrastive", {"k": 4, "alfa": 0.6}, "did you mean 'alpha'"),
+        ("contrastve", {}, "did you mean 'contrastive'"),
+        ("greedy", {"k": 4}, "it has no option 'k'"),
+        ("sample", {"top_p": 1.5}, "top_p"),
+    ],
+)
+def test_impossible_strategies_are_refused_in_one_line(name, options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        build_strategy(name, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "message"),
+    [
+        (Contrastive(k=61, alpha=0.6), {}, "61 candidates a step, but the vocabulary allows 58"),
+        (Greedy(), {"constraints": Constraints(max_new_tokens=None, stop_tokens=())}, "would never end"),
+        (Greedy(), {"constraints": Constraints(max_new_tokens=61)}, "64 positions less the prefix leave 60"),
+        (Greedy(), {"constraints": Constraints(max_new_tokens=5, min_new_tokens=6)}, "above the limit"),
+        (Greedy(), {"constraints": Constraints(banned_tokens=(99,))}, "token 99 is not in the vocabulary"),
+        (Greedy(), {"keys": ["a"]}, "32 images but 1 keys"),
+        (Beam(width=2, n=3), {}, "width of at least 3"),
+        (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs judge="),
+        (BestOfN(), {}, "best-of-n needs judge="),
+        (MinimumBayesRisk(), {}, "mbr needs utility="),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_refused_before_the_first_forward(strategy, options, message):
+    model = captioner("gpt2")
+    hook = model.language_model.register_forward_pre_hook(lambda *_: pytest.fail("a forward pass was made"))
+    try:
+        with pytest.raises(ValueError, match=message):
+            decode(model, FEATURES, strategy, **options)
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("strategy", [Greedy(), Beam(), Contrastive(k=2, alpha=0.5)], ids=describe)
+def test_logits_that_are_not_numbers_are_an_error(strategy):
+    model = captioner("gpt2")
+    bias = model.language_model.transformer.ln_f.bias
+    kept = bias.detach().clone()
     with torch.no_grad():
-        model.language_model.transformer.ln_f.bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="not finite"):
-        decode(model, FEATURES, Greedy())
+        bias.fill_(float("nan"))
+    try:
+        with pytest.raises(ValueError, match="not finite"):
+            decode(model, FEATURES, strategy, TWELVE)
+    finally:
+        with torch.no_grad():
+            bias.copy_(kept)
 
 
-def test_impossible_options_are_refused_before_any_work(model):
-    with pytest.raises(ValueError, match="max_new_tokens"):
-        decode(model, FEATURES, Greedy(), max_new_tokens=0)
-    with pytest.raises(ValueError, match="7 images but 1 keys"):
-        decode(model, FEATURES, Greedy(), keys=["a"])
-    with pytest.raises(ValueError, match="top_p"):
-        Sample(top_p=1.5)
+def test_a_strategy_is_written_and_read():
+    for strategy in STRATEGIES:
+        assert parse_strategy(describe(strategy)) == strategy
+    with pytest.raises(ValueError, match="option:value"):
+        parse_strategy("beam 5")
 
 
-def test_chinese_is_joined_and_english_words_kept_apart(model):
-    ids = model.tokenizer.convert_tokens_to_ids(["一", "只", "猫", "dvd", "tv", "，", "狗", "[SEP]"])
-    assert to_text(model.tokenizer, ids) == "一只猫dvd tv，狗"
+def test_chinese_is_joined_and_english_words_kept_apart(make_model):
+    tokenizer = make_model("mlp").tokenizer
+    ids = tokenizer.convert_tokens_to_ids(["一", "只", "猫", "dvd", "tv", "，", "狗", "[SEP]"])
+    assert to_text(tokenizer, ids) == "一只猫dvd tv，狗"

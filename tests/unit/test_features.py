@@ -21,7 +21,7 @@ def encoder(seen: list[int]) -> Encoder:
         seen.append(len(pixels))
         return pixels.mean((2, 3)).mean(1, keepdim=True).expand(-1, 4)
 
-    return Encoder("stand-in", 4, 8, "stamp", preprocess, encode_images, None)
+    return Encoder("stand-in", 4, 8, "stamp", preprocess, encode_images, None, 1.0)
 
 
 @pytest.fixture

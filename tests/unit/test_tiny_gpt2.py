@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from clipcap_lib import tiny_text
-from clipcap_lib.emoji_scenes import is_held_out
-from clipcap_lib.scene_language import Group, Language, Scene, kinds, read_caption
+from clipcap_lib.emoji_scenes import is_held_out, sample_scenes
+from clipcap_lib.scene_language import Group, Language, Scene, kinds, read_caption, scene_attributes
 from clipcap_lib.tiny_gpt2 import (
     SHAPES,
     TrainState,
@@ -60,7 +60,7 @@ def test_a_seed_gives_one_stream(language: Language) -> None:
     assert texts(language, 1, 300) != texts(language, 2, 300)
 
 
-@pytest.mark.parametrize(("language", "limit"), [("zh", 40), ("en", 30)])
+@pytest.mark.parametrize(("language", "limit"), [("zh", 80), ("en", 64)])
 def test_texts_are_short_whole_and_varied(language: Language, limit: int) -> None:
     sample = texts(language, 3, 5000)
     sizes = [len(text) if language == "zh" else len(text.split()) for text in sample]
@@ -70,11 +70,20 @@ def test_texts_are_short_whole_and_varied(language: Language, limit: int) -> Non
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_a_retelling_is_of_one_scene(language: Language) -> None:
+    rng, separator = random.Random(0), "。" if language == "zh" else "; "
+    for scene in islice(sample_scenes(5), 50):
+        told = tiny_text._retelling(scene, language, rng).split(separator)
+        assert len(set(told)) == len(told) >= 2
+        assert all(read_caption(text, language) == scene_attributes(scene) for text in told)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_template_can_be_filled(language: Language) -> None:
     sections = tiny_text.TEMPLATES[language].items()
     templates = [(section, line) for section, lines in sections for line in lines.strip().splitlines()]
     assert len(set(templates)) >= 150
-    assert set(tiny_text.SHARES) == {"caption", *tiny_text.TEMPLATES[language]}
+    assert set(tiny_text.SHARES) == {"caption", "retelling", *tiny_text.TEMPLATES[language]}
     assert math.isclose(sum(tiny_text.SHARES.values()), 1)
     rng = random.Random(0)
     for section, template in templates:

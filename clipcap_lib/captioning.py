@@ -1,0 +1,68 @@
+"""Pictures to captions with a finished run: what `clipcap caption` and the explorer call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from clipcap_lib.corpora import prepare_corpus
+from clipcap_lib.decoding import STANDARD, Caption, Constraints, decode
+from clipcap_lib.decoding_study import training_frequencies
+from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.experiment import Data, pick
+from clipcap_lib.metrics import cider_agreement
+from clipcap_lib.model import ClipCapModel
+from clipcap_lib.reranking import Utility
+from clipcap_lib.runs import read_json
+from clipcap_lib.strategies import MinimumBayesRisk, Strategy
+from clipcap_lib.tokenization import DEFAULT
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A trained model with the encoder whose embeddings it reads, and the parameters of its run."""
+
+    model: ClipCapModel
+    encoder: Encoder
+    params: dict
+
+    @classmethod
+    def from_run(cls, folder: Path) -> "Captioner":
+        """Load a run folder; raises `FileNotFoundError` where it holds no finished run."""
+        if not (folder / "model" / "config.json").exists() or not (folder / "params.json").exists():
+            raise FileNotFoundError(f"{folder} is not the folder of a finished run: it has no model/ or no params.json")
+        params = read_json(folder / "params.json")
+        return cls(ClipCapModel.from_pretrained(folder / "model"), load_encoder(params["encoder"]), params)
+
+    @torch.inference_mode()
+    def embed(self, paths: Sequence[Path]) -> Tensor:
+        """Embeddings [N, D] of pictures; raises `ValueError` naming the one that cannot be read."""
+        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(_open(path)) for path in paths]))
+
+    def caption(
+        self, paths: Sequence[Path], strategy: Strategy, constraints: Constraints = STANDARD
+    ) -> list[list[Caption]]:
+        """The captions of each picture, best first."""
+        utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
+        keys = [path.name for path in paths]
+        return decode(self.model, self.embed(paths), strategy, constraints, keys, self.encoder, utility)
+
+    @cached_property
+    def _utility(self) -> Utility:
+        data = pick(Data, self.params)
+        tokeniser = DEFAULT[data.language]
+        return cider_agreement(training_frequencies(prepare_corpus(data).table, tokeniser), tokeniser)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such picture") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from None

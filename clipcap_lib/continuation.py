@@ -1,0 +1,148 @@
+"""A causal language model that continues prefixes: one forward a token, keys and values written in place."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Rows that leave a batch: the last rows that stay move into the gaps, everything else keeps its place."""
+
+    gaps: Tensor
+    movers: Tensor
+    left: int
+
+    @classmethod
+    def of(cls, leaving: Tensor) -> "Departure":
+        """From a boolean [rows], true where a row leaves."""
+        left = len(leaving) - int(leaving.sum())
+        return cls(leaving[:left].nonzero()[:, 0], (~leaving[left:]).nonzero()[:, 0] + left, left)
+
+    def apply(self, rows: Tensor) -> Tensor:
+        """The rows that stay, of a tensor [rows, …] that is changed in place."""
+        if len(self.gaps):
+            rows[self.gaps] = rows[self.movers]
+        return rows[: self.left]
+
+
+class _InPlaceLayer(CacheLayerMixin):
+    """One layer's keys and values [rows, heads, capacity, head width]: a token costs one write, never a copy."""
+
+    is_sliding = False
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity, self.rows, self.length = capacity, 0, 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.rows, heads, _, width = key_states.shape
+        self.keys = key_states.new_empty(self.rows, heads, self.capacity, width)
+        self.values = value_states.new_empty(self.rows, heads, self.capacity, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        end = self.length + key_states.shape[2]
+        self.keys[: self.rows, :, self.length : end] = key_states
+        self.values[: self.rows, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[: self.rows, :, :end], self.values[: self.rows, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_max_length(self) -> int:
+        return self.capacity
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def expand(self, copies: int) -> None:
+        """Give each row `copies` rows of its own; only what has been written is copied."""
+        self.rows *= copies
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(self.rows, *old.shape[1:])
+            new[:, :, : self.length] = old[:, :, : self.length].repeat_interleave(copies, 0)
+            setattr(self, name, new)
+
+    def leave(self, departure: Departure) -> None:
+        if len(departure.gaps):
+            for states in (self.keys, self.values):
+                states[departure.gaps, :, : self.length] = states[departure.movers, :, : self.length]
+        self.rows = departure.left
+
+    def keep_one(self, chosen: Tensor, candidates: int) -> None:
+        """Of the last `candidates` tokens of each row, keep the chosen one [rows]."""
+        start, rows = self.length - candidates, torch.arange(self.rows, device=chosen.device)
+        for states in (self.keys, self.values):
+            states[: self.rows, :, start] = states[rows, :, start + chosen]
+        self.length = start + 1
+
+
+class Continuation:
+    """The rows of one batch on their way through a language model.
+
+    `prefix` [B, P, n] is read once. `capacity` bounds the positions kept beside it, candidates and beams included.
+    Raises `ValueError` where the model has too few positions or hides its hidden states.
+    """
+
+    def __init__(self, language_model: nn.Module, prefix: Tensor, capacity: int) -> None:
+        self.embed, self.head = language_model.get_input_embeddings(), language_model.get_output_embeddings()
+        self.body = language_model.base_model
+        layers = language_model.config.get_text_config().num_hidden_layers
+        self.cache = Cache(layers=[_InPlaceLayer(prefix.shape[1] + capacity) for _ in range(layers)])
+        self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
+        self.forwards = 0
+        dtype = self.embed.weight.dtype
+        self.nothing_hidden = torch.zeros(1, 1, 1, prefix.shape[1] + capacity, dtype=dtype, device=prefix.device)
+        self.prefix_hidden = self._forward(prefix.to(dtype), None)
+
+    @property
+    def length(self) -> int:
+        """Positions in the cache."""
+        return self.cache.layers[0].length
+
+    def step(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Read tokens [rows, k], all at the next position, and return their last hidden states [rows, k, n].
+
+        `mask` is additive, broadcast to [rows, 1, k, length + k]; without one, everything in the cache is seen.
+        """
+        seen = self.nothing_hidden[..., : self.length + tokens.shape[1]] if mask is None else mask
+        return self._forward(self.embed(tokens), seen)
+
+    def _forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        first, together = self.position, self.position > 0  # after the prefix, all tokens of a step stand side by side
+        count = inputs.shape[1]
+        positions = torch.full((1, count), first) if together else torch.arange(count)[None]
+        output = self.body(
+            inputs_embeds=inputs, attention_mask=mask, position_ids=positions.to(inputs.device),
+            past_key_values=self.cache, use_cache=True,
+        )  # fmt: skip
+        self.position += 1 if together else count
+        self.forwards += 1
+        return output.last_hidden_state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Float32 logits [rows, V] of hidden states [rows, n]."""
+        return self.head(hidden).float()
+
+    def expand(self, copies: int) -> None:
+        """Let each row go on as `copies` rows behind the same prefix."""
+        if copies > 1:
+            for layer in self.cache.layers:
+                layer.expand(copies)
+
+    def leave(self, departure: Departure) -> None:
+        """Take rows out of the batch."""
+        for layer in self.cache.layers:
+            layer.leave(departure)
+
+    def keep_one(self, chosen: Tensor, candidates: int) -> None:
+        """Of the candidates read in the last step, keep the chosen one [rows]."""
+        for layer in self.cache.layers:
+            layer.keep_one(chosen, candidates)

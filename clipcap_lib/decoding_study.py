@@ -1,0 +1,122 @@
+"""What notebook 05 measures: strategies side by side, and the hidden states that contrastive search looks at."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipcap_lib.decoding import Caption, Constraints, decode
+from clipcap_lib.encoders import Encoder
+from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
+from clipcap_lib.model import ClipCapModel
+from clipcap_lib.strategies import parse_strategy
+from clipcap_lib.tokenization import Tokeniser, tokenise
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The images all strategies caption: embeddings [N, D], ids, their references, and what judges need."""
+
+    model: ClipCapModel
+    features: Tensor
+    keys: list[str]
+    references: dict[str, list[str]]
+    tokeniser: Tokeniser
+    frequencies: DocumentFrequencies
+    judge: Encoder | None
+    constraints: Constraints
+
+    def first(self, count: int) -> "Bench":
+        """The same with the first images only."""
+        keys = self.keys[:count]
+        references = {key: self.references[key] for key in keys}
+        return replace(self, features=self.features[:count], keys=keys, references=references)
+
+
+def training_frequencies(captions: pd.DataFrame, tokeniser: Tokeniser) -> DocumentFrequencies:
+    """Document frequencies of the training references; `captions` has image_id, caption and split."""
+    train = captions[captions["split"] == "train"]
+    words = pd.Series(tokenise(train["caption"].tolist(), tokeniser), index=train["image_id"].to_numpy())
+    return DocumentFrequencies.of(words.groupby(level=0, sort=False).agg(list).tolist())
+
+
+def try_strategy(bench: Bench, strategy: str) -> tuple[list[Caption], pd.Series]:
+    """Caption the images once: each image's best caption, and quality, diversity and cost.
+
+    `forwards a token` counts forward passes of the language model over the tokens of the longest caption: 1 is one
+    pass a step, whatever the batch. Seconds include whatever the strategy asks of CLIP.
+    """
+    forwards = []
+    hook = bench.model.language_model.base_model.register_forward_hook(lambda *_: forwards.append(1))
+    started = time.perf_counter()
+    try:
+        utility = cider_agreement(bench.frequencies, bench.tokeniser)
+        found = decode(
+            bench.model, bench.features, parse_strategy(strategy), bench.constraints, bench.keys, bench.judge, utility,
+            batch_size=len(bench.keys),
+        )  # fmt: skip
+    finally:
+        hook.remove()
+    seconds = time.perf_counter() - started
+    best = [captions[0] for captions in found]
+    steps = max(len(caption.log_probabilities) for captions in found for caption in captions)
+    cost = {"captions/s": len(best) / seconds, "forwards a token": len(forwards) / steps}
+    return best, pd.concat([_quality(bench, best), pd.Series(cost)]).rename(strategy)
+
+
+def _quality(bench: Bench, captions: list[Caption]) -> pd.Series:
+    texts = [caption.text for caption in captions]
+    made = dict(zip(bench.keys, texts, strict=True))
+    corpus = score(made, bench.references, bench.tokeniser, bench.frequencies, resamples=1).corpus
+    varied = diversity(texts, bench.tokeniser)
+    return pd.concat([corpus[["CIDEr-D", "BLEU-4"]], varied])
+
+
+def contrastive_grid(bench: Bench, ks: Sequence[int], alphas: Sequence[float], metric: str) -> pd.DataFrame:
+    """A metric of `try_strategy` for every k (rows) and α (columns) of contrastive search."""
+    rows = {
+        k: {a: _quality(bench, try_strategy(bench, f"contrastive k:{k} alpha:{a}")[0])[metric] for a in alphas}
+        for k in ks
+    }
+    return pd.DataFrame(rows).T.rename_axis(index="k", columns="α")
+
+
+@torch.inference_mode()
+def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
+    """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D]."""
+    words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
+    inputs = torch.cat([model.prefix(feature[None].to(model.device))[0], words])[None]
+    return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
+
+
+def token_similarity(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> np.ndarray:
+    """Cosine of every pair of last hidden states of one caption [T, T]: what contrastive search penalises."""
+    unit = F.normalize(hidden_states(model, feature, tokens)[model.config.prefix_length :], dim=-1)
+    return (unit @ unit.T).cpu().numpy()
+
+
+def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> float:
+    """1 − mean cosine between the last hidden states of different tokens of a caption (Su & Collier 2023).
+
+    Near 0 all states point the same way and the penalty of contrastive search tells nothing apart. Captions of fewer
+    than two tokens do not count.
+    """
+    values = []
+    for feature, caption in zip(features, captions, strict=True):
+        if (count := len(caption.tokens)) > 1:
+            cosines = token_similarity(model, feature, caption.tokens)
+            values.append((cosines.sum() - count) / (count * (count - 1)))
+    return 1 - float(np.mean(values))
+
+
+@torch.inference_mode()
+def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.Series:
+    """Probabilities of the next token behind an embedding [D] and tokens written, likeliest first, by token text."""
+    state = hidden_states(model, feature, written)[-1]
+    probabilities, ids = model.language_model.get_output_embeddings()(state).float().softmax(-1).sort(descending=True)
+    return pd.Series(probabilities.cpu().numpy(), index=model.tokenizer.convert_ids_to_tokens(ids.tolist()))

@@ -1,0 +1,135 @@
+"""What a caption must keep to while it is written, and the caption that comes of it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    MinNewTokensLengthLogitsProcessor,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
+
+from clipcap_lib.model import ClipCapModel
+from clipcap_lib.strategies import Constraints
+
+
+@dataclass
+class Caption:
+    """One caption: text, tokens without the stop token, their log-probabilities, its score, and why it stopped.
+
+    Log-probabilities are in nats, of the model's own softmax before any constraint, filter or penalty; they include
+    the stop token's where one ended the caption. `score` is what the strategy ranked by: the mean log-probability;
+    for beam search, with its length penalty; for best-of-n the cosine with the image; for mbr the expected CIDEr-D.
+    """
+
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+    log_probabilities: list[float] = field(default_factory=list)
+    score: float = float("nan")
+    stopped: Literal["end", "length"] = "length"
+
+
+class Rules:
+    """Constraints resolved for one model: raises `ValueError` where they cannot be kept."""
+
+    def __init__(self, model: ClipCapModel, constraints: Constraints, width: int) -> None:
+        stops = model.stop_tokens if constraints.stop_tokens is None else constraints.stop_tokens
+        self.limit = _limit(model, constraints, stops)
+        banned = _special_tokens(model) if constraints.banned_tokens is None else constraints.banned_tokens
+        vocabulary = model.language_model.get_output_embeddings().weight.shape[0]
+        if outside := [token for token in (*stops, *banned) if not 0 <= token < vocabulary]:
+            raise ValueError(f"token {outside[0]} is not in the vocabulary of {vocabulary:,}")
+        if width > vocabulary - len(set(banned)):
+            raise ValueError(f"{width} candidates a step, but the vocabulary allows {vocabulary - len(set(banned)):,}")
+        self.stops = torch.tensor(sorted(set(stops)), device=model.device)
+        self.banned = torch.tensor(sorted(set(banned) - set(stops)), dtype=torch.long, device=model.device)
+        self.processors = _processors(constraints, self.stops)
+
+    def apply(self, logits: Tensor, written: Tensor) -> Tensor:
+        """Logits [rows, V] after [rows, t] tokens, with what is not allowed at −∞; changes them in place."""
+        logits[:, self.banned] = float("-inf")
+        return self.processors(written, logits) if self.processors else logits
+
+    def stop(self, tokens: Tensor) -> Tensor:
+        """True where a token ends its caption."""
+        return torch.isin(tokens, self.stops) if len(self.stops) != 1 else tokens == self.stops
+
+
+def normalisers(logits: Tensor) -> Tensor:
+    """Log of the sum of exponentials of each row [rows]; raises `ValueError` for logits that are not numbers."""
+    sums = logits.logsumexp(-1)
+    if not torch.isfinite(sums).all():
+        raise ValueError("the language model gave logits that are not finite numbers; check its weights and dtype")
+    return sums
+
+
+class Transcript:
+    """What every row has written so far; `rows` says which of them are still in the batch, and in which order."""
+
+    def __init__(self, rows: int, limit: int, device: torch.device) -> None:
+        self.tokens = torch.zeros(rows, limit, dtype=torch.long, device=device)
+        self.log_probabilities = torch.zeros(rows, limit, device=device)
+        self.ended = torch.zeros(rows, dtype=torch.long, device=device)  # how many tokens, stop token included
+        self.rows = torch.arange(rows, device=device)
+        self.step = 0
+
+    @property
+    def written(self) -> Tensor:
+        """Tokens [rows in the batch, step]."""
+        return self.tokens[self.rows, : self.step]
+
+    def add(self, tokens: Tensor, log_probabilities: Tensor, stopping: Tensor) -> None:
+        """Note the tokens [rows in the batch] of a step, and which of them end their caption."""
+        self.tokens[self.rows, self.step] = tokens
+        self.log_probabilities[self.rows, self.step] = log_probabilities
+        self.step += 1
+        self.ended[self.rows[stopping]] = self.step
+
+    def captions(self) -> list[Caption]:
+        """One caption a row, without its text."""
+        columns = (self.tokens.tolist(), self.log_probabilities.tolist(), self.ended.tolist())
+        return [_caption(tokens, scores, ended, self.step) for tokens, scores, ended in zip(*columns, strict=True)]
+
+
+def _caption(tokens: list[int], log_probabilities: list[float], ended: int, step: int) -> Caption:
+    read = ended or step
+    scores = log_probabilities[:read]
+    stopped = "end" if ended else "length"
+    return Caption("", tokens[: ended - 1 if ended else step], scores, sum(scores) / read, stopped)
+
+
+def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]) -> int:
+    config = model.language_model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    room = positions - model.config.prefix_length if positions else None
+    limit = constraints.max_new_tokens
+    if limit is None and not stops:
+        raise ValueError("no stop token and no max_new_tokens: captions would never end; give one of them")
+    if limit is None and room is None:
+        raise ValueError("the language model names no number of positions; give max_new_tokens")
+    if limit is not None and room is not None and limit > room:
+        raise ValueError(f"max_new_tokens is {limit}, but {positions} positions less the prefix leave {room}")
+    if constraints.min_new_tokens > (limit or room):
+        raise ValueError(f"min_new_tokens is {constraints.min_new_tokens}, above the limit of {limit or room}")
+    return limit or room
+
+
+def _special_tokens(model: ClipCapModel) -> tuple[int, ...]:
+    # A caption never holds an unknown word, a mask or padding, however the language model was trained.
+    tokenizer = model.tokenizer
+    special = {tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
+    return tuple(special - {None, *model.stop_tokens})
+
+
+def _processors(constraints: Constraints, stops: Tensor) -> LogitsProcessorList:
+    chosen = LogitsProcessorList()
+    if constraints.repetition_penalty != 1:
+        chosen.append(RepetitionPenaltyLogitsProcessor(constraints.repetition_penalty))
+    if constraints.no_repeat_ngram:
+        chosen.append(NoRepeatNGramLogitsProcessor(constraints.no_repeat_ngram))
+    if constraints.min_new_tokens and len(stops):
+        chosen.append(MinNewTokensLengthLogitsProcessor(0, constraints.min_new_tokens, stops, device=stops.device))
+    return chosen

@@ -1,0 +1,149 @@
+"""The decoding strategies by name and option: plain settings, checked before any model is loaded."""
+
+import difflib
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Greedy(_Options):
+    """Always the most probable token."""
+
+    name: Literal["greedy"] = "greedy"
+
+
+class Beam(_Options):
+    """Beam search: the `n` best of the finished hypotheses, scored by log-probability / tokens ** length_penalty."""
+
+    name: Literal["beam"] = "beam"
+    width: int = Field(5, gt=0)
+    length_penalty: float = 1.0
+    n: int = Field(1, gt=0)
+
+
+class _Sampling(_Options):
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(0, ge=0, description="0: off; Fan et al. 2018")
+    top_p: float = Field(1.0, gt=0, le=1, description="1: off; Holtzman et al. 2020")
+    min_p: float = Field(0.0, ge=0, le=1, description="0: off; Nguyen et al. 2024")
+    typical_p: float = Field(1.0, gt=0, le=1, description="1: off; Meister et al. 2023")
+    n: int = Field(1, gt=0, description="captions an image")
+    seed: int = 0
+
+
+class Sample(_Sampling):
+    """Draw from the softmax after temperature, top-k, top-p, min-p and locally typical filtering, in that order.
+
+    A draw depends on the seed, the image's key and the caption's number alone, never on the rest of the batch.
+    """
+
+    name: Literal["sample"] = "sample"
+
+
+class Contrastive(_Options):
+    """Contrastive search (Su et al. 2022, eq. 5): of the k likeliest tokens, the one least like what stands before it.
+
+    Maximises (1 − α)·p(v) − α·max_j cos(h_v, h_j). `history` says whether h_j runs over the prefix too, as in the
+    published code, or over generated tokens only.
+    """
+
+    name: Literal["contrastive"] = "contrastive"
+    k: int = Field(gt=0)
+    alpha: float = Field(ge=0, le=1)
+    history: Literal["all", "generated"] = "all"
+
+
+class Magic(_Options):
+    """Contrastive search that also listens to CLIP (Su et al. 2022b, eq. 4).
+
+    Adds β · softmax over the k candidates of (logit scale × CLIP(image) · CLIP(text so far + v)).
+    """
+
+    name: Literal["magic"] = "magic"
+    k: int = Field(gt=0)
+    alpha: float = Field(ge=0, le=1)
+    beta: float = Field(ge=0)
+    history: Literal["all", "generated"] = "all"
+
+
+class BestOfN(_Sampling):
+    """Draw n captions an image and keep the one whose CLIP embedding is nearest to the image's."""
+
+    name: Literal["best-of-n"] = "best-of-n"
+    top_p: float = Field(0.9, gt=0, le=1)
+    n: int = Field(10, gt=1)
+
+
+class MinimumBayesRisk(_Sampling):
+    """Draw n captions an image and keep the one that the others agree with most, by CIDEr-D (Eikema & Aziz 2022)."""
+
+    name: Literal["mbr"] = "mbr"
+    top_p: float = Field(0.9, gt=0, le=1)
+    n: int = Field(10, gt=1)
+
+
+Strategy = Annotated[
+    Greedy | Beam | Sample | Contrastive | Magic | BestOfN | MinimumBayesRisk, Field(discriminator="name")
+]
+_BY_NAME = {kind.model_fields["name"].default: kind for kind in get_args(get_args(Strategy)[0])}
+
+
+class Constraints(_Options):
+    """What every caption must keep to, whichever strategy writes it.
+
+    `banned_tokens` default to the tokenizer's unknown, mask, padding and class tokens; `stop_tokens` to the model's
+    own. `max_new_tokens: None` leaves the length to the stop tokens and to the positions the model has.
+    """
+
+    max_new_tokens: int | None = Field(60, gt=0)
+    min_new_tokens: int = Field(0, ge=0)
+    repetition_penalty: float = Field(1.0, gt=0)
+    no_repeat_ngram: int = Field(0, ge=0)
+    banned_tokens: tuple[int, ...] | None = None
+    stop_tokens: tuple[int, ...] | None = None
+
+
+def build_strategy(name: str, **options: Any) -> Strategy:
+    """The strategy of that name; raises `ValueError`, in one line, for an unknown name or option, or a missing one."""
+    if name not in _BY_NAME:
+        raise ValueError(f"decoding strategy {name!r} is unknown{_nearest(name, list(_BY_NAME))}")
+    try:
+        return TypeAdapter(Strategy).validate_python({"name": name, **options})
+    except ValidationError as error:
+        raise ValueError(f"{name}: {'; '.join(_explain(problem, name) for problem in error.errors())}") from None
+
+
+def parse_strategy(text: str) -> Strategy:
+    """Read `"contrastive k:4 alpha:0.6"`: a name, then options; raises `ValueError` like `build_strategy`."""
+    name, *words = text.split()
+    options = dict(word.partition(":")[::2] for word in words)
+    if bare := [word for word in words if ":" not in word]:
+        raise ValueError(f"decoding strategy {text!r}: write options as option:value, not {bare[0]!r}")
+    return build_strategy(name, **options)
+
+
+def describe(strategy: Strategy) -> str:
+    """The text `parse_strategy` reads, with the options that differ from their defaults and those without one."""
+    fields = type(strategy).model_fields
+    chosen = {key: value for key, value in strategy if key != "name" and value != fields[key].default}
+    return " ".join([strategy.name, *(f"{key}:{value}" for key, value in chosen.items())])
+
+
+def _explain(problem: dict[str, Any], name: str) -> str:
+    option = str(problem["loc"][-1])
+    options = [key for key in _BY_NAME[name].model_fields if key != "name"]
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"it has no option {option!r}{_nearest(option, options)}"
+        case "missing":
+            return f"option {option!r} is required; a default would decide the result for you"
+    return f"{option}: {problem['msg'].lower()}, not {problem['input']!r}"
+
+
+def _nearest(word: str, choices: list[str]) -> str:
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(choices) or 'none'}"
