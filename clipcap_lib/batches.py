@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+ROW = 64  # positions a row has at least room for: short images share one, so that little of it is padding
+
 
 @dataclass(frozen=True)
 class CaptionTokens:
@@ -27,15 +29,18 @@ class CaptionTokens:
 
 @dataclass(frozen=True)
 class Packed:
-    """B rows of one image each. L is the longest row without its prefix, N the number of caption tokens.
+    """B images in R rows of L positions. P is the length of a prefix, N the number of caption tokens.
 
-    `input_ids` [B, L]; `positions` [B, P + L]; `mask` [B, 1, P + L, P + L], true where attention is allowed;
-    `rows`, `columns`, `labels` [N]: the hidden state at (row, column) predicts the label.
+    `input_ids`, `positions` [R, L]; `mask` [R, 1, L, L], true where attention is allowed; `prefix_rows`,
+    `prefix_columns` [B·P]: where the prefixes go; `rows`, `columns`, `labels` [N]: the hidden state at (row, column)
+    predicts the label.
     """
 
     input_ids: Tensor
     positions: Tensor
     mask: Tensor
+    prefix_rows: Tensor
+    prefix_columns: Tensor
     rows: Tensor
     columns: Tensor
     labels: Tensor
@@ -71,41 +76,53 @@ def tokenize_captions(
 
 
 def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int) -> Packed:
-    """Lay the captions of each image side by side behind one prefix of P positions.
+    """Lay the captions of each image side by side behind one prefix of P positions, and short images into one row.
 
-    A caption sees the prefix and its own past, not its neighbours, and its positions go on from P: loss and gradients
+    A caption sees its prefix and its own past, not its neighbours, and its positions go on from P: loss and gradients
     are those of one caption a row. The end token is predicted but never read.
     """
-    widths = [sum(len(caption) - 1 for caption in captions) for captions in captions_per_image]
-    batch, length = len(captions_per_image), max(1, *widths)
-    input_ids = torch.zeros(batch, length, dtype=torch.long)
-    positions = torch.zeros(batch, prefix_length + length, dtype=torch.long)
-    positions[:, :prefix_length] = torch.arange(prefix_length)
-    segments = torch.full((batch, prefix_length + length), -1)  # −1 padding, 0 prefix, 1 … K the captions
-    segments[:, :prefix_length] = 0
-    targets: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for row, captions in enumerate(captions_per_image):
-        column = prefix_length
-        for number, caption in enumerate(captions, start=1):
-            inputs = len(caption) - 1
-            place = slice(column, column + inputs)
-            input_ids[row, column - prefix_length : column - prefix_length + inputs] = torch.from_numpy(
-                caption[:-1].astype(np.int64)
-            )
-            positions[row, place] = torch.arange(prefix_length, prefix_length + inputs)
-            segments[row, place] = number
-            predictors = np.concatenate([[prefix_length - 1], np.arange(column, column + inputs)])
+    sizes = [prefix_length + sum(len(caption) - 1 for caption in captions) for captions in captions_per_image]
+    places = _first_fit(sizes, max(ROW, *sizes))
+    shape = max(row for row, _ in places) + 1, max(at + size for (_, at), size in zip(places, sizes, strict=True))
+    input_ids, positions = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    owners, numbers = torch.full(shape, -1), torch.zeros(shape, dtype=torch.long)  # image; 0 prefix, 1 … K its captions
+    prefixes, targets = [], []
+    for image, ((row, start), size) in enumerate(zip(places, sizes, strict=True)):
+        owners[row, start : start + size] = image
+        column = start + prefix_length
+        positions[row, start:column] = torch.arange(prefix_length)
+        prefixes.append((np.full(prefix_length, row), np.arange(start, column)))
+        for number, caption in enumerate(captions_per_image[image], start=1):
+            end = column + len(caption) - 1
+            input_ids[row, column:end] = torch.from_numpy(caption[:-1].astype(np.int64))
+            positions[row, column:end] = torch.arange(prefix_length, prefix_length + end - column)
+            numbers[row, column:end] = number
+            predictors = np.concatenate([[start + prefix_length - 1], np.arange(column, end)])
             targets.append((np.full(len(caption), row), predictors, caption))
-            column += inputs
-    rows, columns, labels = (
-        torch.from_numpy(np.concatenate(part).astype(np.int64)) for part in zip(*targets, strict=True)
-    )
-    return Packed(input_ids, positions, _block_causal(segments), rows, columns, labels)
+            column = end
+    return Packed(input_ids, positions, _block_causal(owners, numbers), *_joined(prefixes), *_joined(targets))
 
 
-def _block_causal(segments: Tensor) -> Tensor:
-    query, key = segments[:, :, None], segments[:, None, :]
-    past = torch.ones(segments.shape[1], segments.shape[1], dtype=torch.bool).tril()
-    visible = ((key == query) | (key == 0)) & past
-    # Padding sees itself, or its softmax would be over nothing.
-    return (visible | torch.eye(segments.shape[1], dtype=torch.bool))[:, None]
+def _first_fit(sizes: list[int], capacity: int) -> list[tuple[int, int]]:
+    """Row and first column of each piece, long pieces placed first, each into the first row with room."""
+    filled: list[int] = []
+    places = [(0, 0)] * len(sizes)
+    for piece in sorted(range(len(sizes)), key=lambda piece: -sizes[piece]):
+        row = next((row for row, used in enumerate(filled) if used + sizes[piece] <= capacity), len(filled))
+        if row == len(filled):
+            filled.append(0)
+        places[piece] = row, filled[row]
+        filled[row] += sizes[piece]
+    return places
+
+
+def _joined(parts: list[tuple[np.ndarray, ...]]) -> list[Tensor]:
+    return [torch.from_numpy(np.concatenate(column).astype(np.int64)) for column in zip(*parts, strict=True)]
+
+
+def _block_causal(owners: Tensor, numbers: Tensor) -> Tensor:
+    same_image = owners[:, :, None] == owners[:, None, :]
+    same_caption = (numbers[:, :, None] == numbers[:, None, :]) | (numbers[:, None, :] == 0)
+    past = torch.ones(owners.shape[1], owners.shape[1], dtype=torch.bool).tril()
+    # Padding is an image of its own (−1) and sees itself, or its softmax would be over nothing.
+    return (same_image & same_caption & past)[:, None]

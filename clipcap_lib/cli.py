@@ -174,6 +174,29 @@ def score(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or experiment folders: their best run")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("reports/compare.html"),
+    tolerance: Annotated[float, typer.Option(help="how much a share or CIDEr-D may fall")] = 0.02,
+) -> None:
+    """Compare runs with the first: one page, and exit code 1 where one is worse by more than the tolerance."""
+    from clipcap_lib import compare as comparison
+
+    runs, output = [run.absolute() for run in runs], output.absolute()
+    enter_project()
+    try:
+        found = comparison.compare(runs)
+    except (ValueError, FileNotFoundError) as error:
+        Console(stderr=True).print(f"[red]{error}", highlight=False)
+        raise typer.Exit(2) from None
+    typer.echo(comparison.write_comparison(found, output))
+    worse = found.regressions(tolerance)
+    for row in worse.itertuples():
+        typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} against {found.labels[0]}")
+    raise typer.Exit(1 if len(worse) else 0)
+
+
+@app.command()
 def gallery(reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports")) -> None:
     """Copy the README's figures out of the default experiment's executed notebooks into reports/gallery/."""
     from clipcap_lib.gallery import write_gallery

@@ -19,6 +19,12 @@ def images_until(run: Run, loss: float) -> float | None:
     return None if dev.empty else float(dev["images"].iloc[0])
 
 
+def still_falling(run: Run, least: float = 0.02) -> bool:
+    """Whether the last evaluation of a run was its best and better than the one before by a share of `least`."""
+    dev = run.history.loc[run.history["split"] == "dev", "value"].tolist()
+    return len(dev) > 1 and dev[-1] == min(dev) and dev[-1] < (1 - least) * dev[-2]
+
+
 def shapley_shares(losses: pd.DataFrame, worse: tuple[str, str], better: tuple[str, str]) -> tuple[float, float]:
     """Split the gap between two (mapping, tuning) cells into what the mapping and what the tuning account for.
 
@@ -39,6 +45,11 @@ def conclude(runs: list[Run]) -> list[str]:
         sentences += [_speed(runs, tuning) for tuning in losses.columns]
         if {"frozen", "full"} <= set(losses.columns):
             sentences.append(_confounded(losses))
+    if falling := [f"{NAMES[run.params['mapping']]} {run.params['tuning']}" for run in runs if still_falling(run)]:
+        sentences.append(
+            f"Still learning when training ended, so not the best they can do: {', '.join(dict.fromkeys(falling))}. "
+            "All runs share their learning rates, which need not suit each equally."
+        )
     seeds = len({run.params["seed"] for run in runs})
     if seeds == 1:
         sentences.append(

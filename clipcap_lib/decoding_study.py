@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.clip_score import clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.scene_language import Language
 from clipcap_lib.strategies import parse_strategy
-from clipcap_lib.tokenization import Tokeniser, tokenise
+from clipcap_lib.tokenization import DEFAULT, Tokeniser, tokenise
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,14 @@ class Bench:
     features: Tensor
     keys: list[str]
     references: dict[str, list[str]]
-    tokeniser: Tokeniser
+    language: Language
     frequencies: DocumentFrequencies
     judge: Encoder | None
     constraints: Constraints
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        return DEFAULT[self.language]
 
     def first(self, count: int) -> "Bench":
         """The same with the first images only."""
@@ -73,17 +79,22 @@ def _quality(bench: Bench, captions: list[Caption]) -> pd.Series:
     texts = [caption.text for caption in captions]
     made = dict(zip(bench.keys, texts, strict=True))
     corpus = score(made, bench.references, bench.tokeniser, bench.frequencies, resamples=1).corpus
-    varied = diversity(texts, bench.tokeniser)
-    return pd.concat([corpus[["CIDEr-D", "BLEU-4"]], varied])
+    quality = corpus[["CIDEr-D", "BLEU-4"]]
+    if bench.judge and bench.judge.encode_texts:
+        quality["CLIPScore"] = float(clip_scores(texts, bench.features, bench.judge, bench.language).mean())
+    return pd.concat([quality, diversity(texts, bench.tokeniser)])
 
 
-def contrastive_grid(bench: Bench, ks: Sequence[int], alphas: Sequence[float], metric: str) -> pd.DataFrame:
-    """A metric of `try_strategy` for every k (rows) and α (columns) of contrastive search."""
-    rows = {
-        k: {a: _quality(bench, try_strategy(bench, f"contrastive k:{k} alpha:{a}")[0])[metric] for a in alphas}
-        for k in ks
+def contrastive_grid(
+    bench: Bench, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Metrics of `try_strategy` for every k (rows) and α (columns) of contrastive search."""
+    tried = {(k, alpha): try_strategy(bench, f"contrastive k:{k} alpha:{alpha}")[1] for k in ks for alpha in alphas}
+    grids = {metric: [[tried[k, alpha][metric] for alpha in alphas] for k in ks] for metric in metrics}
+    return {
+        metric: pd.DataFrame(rows, index=pd.Index(ks, name="k"), columns=pd.Index(alphas, name="α"))
+        for metric, rows in grids.items()
     }
-    return pd.DataFrame(rows).T.rename_axis(index="k", columns="α")
 
 
 @torch.inference_mode()

@@ -38,10 +38,10 @@ def is_held_out(scene: Scene) -> bool:
     return pair or any(group.count > 1 and _bucket(f"{group.count} {group.kind}") == 0 for group in scene.groups)
 
 
-def _sample(rng: random.Random) -> Scene:
+def _sample(rng: random.Random, single: bool) -> Scene:
     background, seed = rng.choice(list(BACKGROUNDS)), rng.getrandbits(32)
     sizes = ("big", "small")
-    if rng.random() < 0.25:
+    if single:
         return Scene(background, (Group(rng.choice(list(kinds())), rng.randint(1, 4), rng.choice(sizes)),), None, seed)
     names, counts = rng.sample(list(kinds()), 2), rng.choice(COUNTS_OF_TWO)
     groups = tuple(Group(name, count, rng.choice(sizes)) for name, count in zip(names, counts, strict=True))
@@ -49,11 +49,16 @@ def _sample(rng: random.Random) -> Scene:
 
 
 def sample_scenes(seed: int, held_out: bool = False) -> Iterator[Scene]:
-    """An endless stream of scenes: either all within the training compositions or all outside them."""
+    """An endless stream of scenes: either all within the training compositions or all outside them.
+
+    A quarter have one group, within and outside alike: what is held out differs in composition, not in size.
+    """
     rng = random.Random(seed)
     while True:
-        if is_held_out(scene := _sample(rng)) == held_out:
-            yield scene
+        single = rng.random() < 0.25
+        while is_held_out(scene := _sample(rng, single)) != held_out:
+            pass
+        yield scene
 
 
 # --- drawing -------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ class Decoding(_Section):
     strategy: str = Field("greedy", description="of the captions every run is judged by")
     max_new_tokens: int = Field(40, gt=0)
     strategies: list[str] = Field(COMPARED, min_length=1, description="compared by notebook 05 on the best run")
-    decoding_images: int = Field(150, gt=0, description="test images that notebook 05 captions")
+    decoding_images: int = Field(100, gt=0, description="test images that notebook 05 captions")
     grid_k: list[int] = Field([2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha")
     grid_alpha: list[float] = Field([0.0, 0.1, 0.3, 0.6, 0.9], min_length=1)
 

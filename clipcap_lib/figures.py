@@ -94,6 +94,21 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
     return figure
 
 
+def overlaid_curves(runs: dict[str, Run]) -> Figure:
+    """Smoothed train and dashed dev loss of named runs on common axes, against images and against seconds."""
+    figure, axes = _subplots(1, 2, figsize=(11.2, 4.4), sharey=True)
+    for (label, run), color in zip(runs.items(), sns.color_palette("deep", len(runs)), strict=True):
+        train, dev = _series(run, "train"), _series(run, "dev")
+        smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
+        for axis, x in zip(axes, ("images", "seconds"), strict=True):
+            axis.plot(train[x], smooth, color=color, linewidth=2, label=label)
+            axis.plot(dev[x], dev["value"], color=color, linewidth=1.4, linestyle="--")
+            axis.set(xlabel="images seen" if x == "images" else "seconds of training", yscale="log")
+    axes[0].set(ylabel="loss (nats per token)", title="bold: train, smoothed · dashed: dev")
+    axes[0].legend(frameon=False)
+    return figure
+
+
 def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
     """The loss curve of one run."""
     figure, axis = _subplots(figsize=(8, 4))
@@ -299,7 +314,15 @@ def thumbnail(path: str | Path, side: int = 128) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-CARD = "display:flex;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
+def as_html(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that needs no other file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">'
+
+
+CARD = "display:flex;align-items:flex-start;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
 
 
 def caption_cards(samples: pd.DataFrame, references: pd.Series, captions: pd.DataFrame) -> str:

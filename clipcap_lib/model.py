@@ -85,7 +85,7 @@ class ClipCapModel(nn.Module):
         """Logits [N, V] at the caption tokens of packed rows; `features` is [B, D]."""
         prefix = self.prefix(features)
         words = self.language_model.get_input_embeddings()(packed.input_ids)
-        embeddings = torch.cat([prefix.to(words.dtype), words], dim=1)
+        embeddings = words.index_put((packed.prefix_rows, packed.prefix_columns), prefix.flatten(0, 1).to(words.dtype))
         hidden = self.language_model.base_model(
             inputs_embeds=embeddings, attention_mask=_additive(packed.mask, embeddings.dtype),
             position_ids=packed.positions, use_cache=False,

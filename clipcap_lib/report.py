@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 import nbformat
+import pandas as pd
 from fontTools import subset
 from markupsafe import Markup
 from nbconvert import HTMLExporter
@@ -20,7 +21,12 @@ from clipcap_lib.experiment import Experiment
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import read_json, write_json
 
-SECTIONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "01_data_preparation", "02_feature_extraction")
+QUESTIONS = {
+    "04_mlp_vs_bert": "Does an MLP really learn faster and better than BERT, or was it the tuning of GPT-2?",
+    "05_decoding": "Which decoding writes the best captions, and at what cost?",
+    "06_results": "What do the captions get right, and what do the learned prefixes mean?",
+}
+SECTIONS = (*QUESTIONS, "01_data_preparation", "02_feature_extraction")
 TEMPLATES = files("clipcap_lib") / "templates"
 
 
@@ -35,7 +41,7 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
     page = _page("experiment.html.j2",
         title=experiment.title, name=experiment.name, written=_today(), style=_style(), failures=failures,
-        findings=[text for name in SECTIONS for text in summaries.get(name, {}).get("findings", [])],
+        answers={question: summaries.get(name, {}).get("findings", []) for name, question in QUESTIONS.items()},
         sections=[_section(outcome) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
         provenance=_provenance(outcomes), settings=_settings(experiment), attribution=ATTRIBUTION,
@@ -96,7 +102,18 @@ def _section(outcome: Outcome) -> dict[str, Any]:
     path = outcome.job.folder / "notebook.ipynb"
     first = nbformat.read(path, as_version=4).cells[0].source
     title = first.splitlines()[0].lstrip("# ").strip()
-    return {"id": outcome.job.name, "title": title, "short": title.split(":")[0], "body": Markup(render_notebook(path))}
+    return {
+        "id": outcome.job.name,
+        "title": title,
+        "short": re.split("[:?]", title)[0],
+        "body": Markup(render_notebook(path)),
+    }
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Render a template of this package into one self-contained page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, _page(template, style=_style(), **content))
 
 
 def _has(outcome: Outcome, notebook: str) -> bool:
@@ -152,7 +169,19 @@ def _index_row(experiment: Experiment, outcomes: list[Outcome], failures: list[d
         "name": experiment.name, "title": experiment.title, "failures": failures, "runs": len(losses), "best_run": best,
         "best_dev_loss": losses.get(best), "written": _today(),
         "minutes": round(sum(outcome.seconds for outcome in outcomes) / 60, 1),
+        "spark": _spark(next((job.folder for job in _runs(outcomes) if job.name == best), None)),
     }  # fmt: skip
+
+
+def _spark(run: Path | None) -> str:
+    """The dev loss of a run as the points of an SVG line, 100 wide and 24 high."""
+    if run is None:
+        return ""
+    history = pd.read_csv(run / "history.csv")
+    losses = history.loc[history["split"] == "dev", "value"]
+    low, spread = losses.min(), max(losses.max() - losses.min(), 1e-9)
+    step = 100 / max(1, len(losses) - 1)
+    return " ".join(f"{i * step:.1f},{24 - 22 * (value - low) / spread:.1f}" for i, value in enumerate(losses))
 
 
 def _settings(experiment: Experiment) -> str:

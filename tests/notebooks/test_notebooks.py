@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from typer.testing import CliRunner
@@ -115,6 +116,38 @@ def test_mapping_mlp_builds_an_mlp(reports):
     from clipcap_lib.model import ClipCapModel
 
     assert isinstance(ClipCapModel.from_pretrained(reports / "emoji-tiny/runs/mlp-full-s0/model").mapper, MLPMapper)
+
+
+def caption(*arguments: str):
+    return CliRunner().invoke(app, ["caption", *arguments])
+
+
+def test_pictures_are_captioned_from_the_command_line(reports):
+    run = reports / "emoji-tiny" / "runs" / "mlp-full-s0"
+    pictures = pd.read_parquet(run / "captions.parquet")["image_path"].head(2).tolist()
+    plain = caption(*pictures, "--run", str(run))
+    assert plain.exit_code == 0, plain.output
+    assert [line.split("\t")[0] for line in plain.output.splitlines()] == [Path(name).name for name in pictures]
+    search = ("--strategy", "contrastive", "--k", "4", "--alpha", "0.6", "--json")
+    found = [json.loads(line) for line in caption(*pictures, "--run", str(run), *search).output.splitlines()]
+    assert all(len(row["captions"][0]["tokens"]) > 0 for row in found)
+    five = caption(pictures[0], "--run", str(run), "--strategy", "sample", "--n", "5")
+    assert len(five.output.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--strategy", "contrastive", "--k", "4"), "option 'alpha' is required"),
+        (("--strategy", "greedy", "--k", "4"), "it has no option 'k'"),
+        (("--strategy", "beem"), "did you mean 'beam'"),
+        ((), "there is no such picture"),
+    ],
+)
+def test_impossible_captioning_is_refused_in_one_line(reports, arguments, message):
+    result = caption("nowhere.jpg", "--run", str(reports / "emoji-tiny/runs/mlp-full-s0"), *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
 
 
 def test_the_report_is_self_contained_and_links_exist(reports):

@@ -40,6 +40,16 @@ def test_packed_loss_and_gradients_equal_unpacked(make_model, make_split, mappin
         torch.testing.assert_close(gradient, plain_gradients[name], atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_short_images_share_a_row_and_long_ones_do_not():
+    lengths = [5, 8, 30, 90, 12]
+    packed = pack([[np.arange(3, 3 + length)] for length in lengths], 10)
+    assert len(packed.input_ids) == 2
+    assert packed.input_ids.shape[1] <= 10 + 90 - 1
+    read = packed.input_ids[packed.input_ids > 0].tolist()
+    assert sorted(read) == sorted(token for length in lengths for token in range(3, 3 + length - 1))
+    assert len(set(zip(packed.prefix_rows.tolist(), packed.prefix_columns.tolist(), strict=True))) == 5 * 10
+
+
 def test_padding_carries_no_loss(make_model):
     model = make_model().eval()
     short, long = np.array([5, 3]), np.array([5, 6, 7, 8, 9, 3])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from clipcap_lib.comparison import conclude, images_until, loss_table, shapley_shares
+from clipcap_lib.comparison import conclude, images_until, loss_table, shapley_shares, still_falling
 from clipcap_lib.runs import Run, read_runs
 
 LOSSES = {("mlp", "frozen"): 2.0, ("bert", "frozen"): 3.0, ("mlp", "full"): 1.0, ("bert", "full"): 1.2}
@@ -45,6 +45,15 @@ def test_images_until_is_the_first_evaluation_at_or_below():
     assert images_until(slow, 3.2) == 20
     assert images_until(slow, 3.0) == 20
     assert images_until(slow, 1.0) is None
+
+
+def test_a_run_that_was_cut_off_while_learning_is_said_to_be(runs):
+    assert still_falling(run("bert", "full", [5.0, 3.0, 2.0]))
+    assert not still_falling(run("bert", "full", [5.0, 2.0, 1.99]))
+    assert not still_falling(run("bert", "full", [5.0, 2.0, 3.0]))
+    assert "Still learning when training ended" in " ".join(conclude(runs))
+    done = [run("mlp", "full", [5.0, 1.0, 1.0]), run("bert", "full", [5.0, 2.0, 2.0])]
+    assert "Still learning" not in " ".join(conclude(done))
 
 
 def test_unfinished_runs_are_named(tmp_path):

@@ -429,6 +429,23 @@ def test_rows_that_leave_make_room_without_moving_those_that_stay():
     assert departure.apply(torch.arange(6)).tolist() == [0, 4, 2, 5]
 
 
+@families
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
+def test_every_strategy_works_in_bfloat16(family, strategy):
+    """The language model in bfloat16, the mapper in float32: log-probabilities stay near those of float32."""
+    model = captioner(family)
+    before = decode(model, FEATURES[:4], Greedy(), TWELVE)
+    model.language_model.bfloat16()
+    try:
+        captions = decode(model, FEATURES[:4], strategy, TWELVE, judge=Judge, utility=agreement)
+        after = decode(model, FEATURES[:4], Greedy(), TWELVE)
+    finally:
+        model.language_model.float()
+    assert all(math.isfinite(value) for row in captions for caption in row for value in caption.log_probabilities)
+    first = [[row[0].log_probabilities[0] for row in found] for found in (before, after)]
+    assert first[0] == pytest.approx(first[1], abs=1.0)
+
+
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 

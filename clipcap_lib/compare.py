@@ -1,0 +1,149 @@
+"""`clipcap compare`: what differs between runs in settings, curves, metrics, captions and machine, as one page."""
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from clipcap_lib import figures
+from clipcap_lib.attributes import ATTRIBUTES
+from clipcap_lib.corpora import prepare_corpus
+from clipcap_lib.experiment import Data, pick
+from clipcap_lib.metrics import score
+from clipcap_lib.report import write_page
+from clipcap_lib.runs import Run, read_json, read_run
+from clipcap_lib.tokenization import DEFAULT
+
+SPLIT = "test"
+RESAMPLES = 2000
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first run is what the others are measured against. `deltas`: run, metric, value, delta, low, high."""
+
+    runs: list[Run]
+    labels: list[str]
+    deltas: pd.DataFrame
+
+    def regressions(self, tolerance: float) -> pd.DataFrame:
+        """The rows in which a run is worse than the first by more than the tolerance."""
+        return self.deltas[self.deltas["delta"] < -tolerance]
+
+
+def find_run(path: Path) -> Path:
+    """A run folder as it is; of an experiment's folder, the run with the lowest dev loss.
+
+    Raises `FileNotFoundError` where there is neither.
+    """
+    if (path / "DONE").exists() and (path / "history.csv").exists():
+        return path
+    done = [folder.parent for folder in path.glob("runs/*/DONE")]
+    if not done:
+        raise FileNotFoundError(f"{path} is neither the folder of a finished run nor of an experiment with one")
+    return min(done, key=lambda folder: read_json(folder / "summary.json")["best_dev_loss"])
+
+
+def compare(paths: list[Path]) -> Comparison:
+    """Read finished runs and measure each against the first on the images both captioned.
+
+    Metrics are shares and CIDEr-D of the test split; intervals are of a paired bootstrap over images. Raises
+    `ValueError` for fewer than two runs, or where two have no image in common.
+    """
+    folders = [find_run(path) for path in paths]
+    if len(folders) < 2:
+        raise ValueError("compare needs at least two runs")
+    runs = [read_run(folder) for folder in folders]
+    scores = [_scores(run) for run in runs]
+    labels = _labels(folders)
+    rows = [
+        row for label, other in zip(labels[1:], scores[1:], strict=True) for row in _deltas(label, scores[0], other)
+    ]
+    return Comparison(runs, labels, pd.DataFrame(rows))
+
+
+def _labels(folders: list[Path]) -> list[str]:
+    names = [folder.name for folder in folders]
+    return names if len(set(names)) == len(names) else [f"{folder.parents[1].name}/{folder.name}" for folder in folders]
+
+
+def _scores(run: Run) -> pd.DataFrame:
+    """Per-image scores of the test split, by image id."""
+    captions = run.captions[run.captions["split"] == SPLIT].set_index("image_id")
+    data = pick(Data, run.params)
+    references = prepare_corpus(data).references()[captions.index].to_dict()
+    cider = score(captions["caption"].to_dict(), references, DEFAULT[data.language], resamples=1).images["CIDEr-D"]
+    known = [name for name in ATTRIBUTES if name in captions]
+    return captions[known].astype(float).assign(**{"CIDEr-D": cider})
+
+
+def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:
+    common = base.index.intersection(other.index)
+    if common.empty:
+        raise ValueError(f"{label} and the first run have no test image in common; compare runs on the same data")
+    draws = np.random.default_rng(0).multinomial(len(common), np.full(len(common), 1 / len(common)), RESAMPLES)
+    rows = []
+    for metric in [name for name in base if name in other]:
+        pair = pd.DataFrame({"a": base.loc[common, metric], "b": other.loc[common, metric]}).to_numpy()
+        judged = ~np.isnan(pair)
+        weighted = [draws @ np.where(judged, pair, 0)[:, i] / np.maximum(draws @ judged[:, i], 1) for i in (0, 1)]
+        low, high = np.quantile(weighted[1] - weighted[0], [0.025, 0.975])
+        means = np.nanmean(pair, axis=0)
+        rows.append({"run": label, "metric": metric, "value": means[1], "delta": means[1] - means[0], "low": low,
+                     "high": high, "images": len(common)})  # fmt: skip
+    return rows
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def write_comparison(found: Comparison, path: Path) -> Path:
+    """Write the comparison as one self-contained page."""
+    curves = figures.overlaid_curves(dict(zip(found.labels, found.runs, strict=True)))
+    write_page(
+        path, "compare.html.j2", title=" against ".join(found.labels), first=found.labels[0],
+        parameters=_table(_differences(found, [run.params for run in found.runs])),
+        surroundings=_table(_differences(found, [_origin(run) for run in found.runs])),
+        curves=Markup(figures.as_html(curves, "Loss curves of the compared runs")),
+        deltas=_table(_readable(found.deltas), index=False), captions=Markup(_captions(found)),
+    )  # fmt: skip
+    return path
+
+
+def _differences(found: Comparison, values: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a key whose values are not the same in all runs."""
+    columns = dict(zip(found.labels, values, strict=True))
+    keys = sorted({key for row in values for key in row})
+    table = pd.DataFrame({label: [str(row.get(key, "")) for key in keys] for label, row in columns.items()}, index=keys)
+    return table[table.nunique(axis=1) > 1]
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    origin = read_json(run.folder / "provenance.json")
+    return {key: value for key, value in origin.items() if key != "versions"} | origin["versions"]
+
+
+def _readable(deltas: pd.DataFrame) -> pd.DataFrame:
+    interval = [f"{low:+.3f} … {high:+.3f}" for low, high in zip(deltas["low"], deltas["high"], strict=True)]
+    value, delta = deltas["value"].map("{:.3f}".format), deltas["delta"].map("{:+.3f}".format)
+    return deltas[["run", "metric"]].assign(value=value, delta=delta, interval=interval, images=deltas["images"])
+
+
+def _table(table: pd.DataFrame, index: bool = True) -> Markup:
+    return Markup(table.to_html(border=0, index=index) if len(table) else "<p>Nothing differs.</p>")
+
+
+def _captions(found: Comparison) -> str:
+    """Pictures whose captions differ, each run's caption below one another."""
+    captions = pd.concat([run.captions.assign(run=label) for label, run in zip(found.labels, found.runs, strict=True)])
+    captions = captions[captions["split"] == SPLIT]
+    different = captions.groupby("image_id")["caption"].nunique() > 1
+    pictures = captions[captions["image_id"].map(different)].drop_duplicates("image_id").head(SHOWN)
+    references = prepare_corpus(pick(Data, found.runs[0].params)).references()
+    count = html.escape(f"{int(different.sum()):,} of {len(different):,} test pictures have different captions.")
+    return f"<p>{count}</p>" + figures.caption_cards(pictures, references, captions)
