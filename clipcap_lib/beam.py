@@ -1,5 +1,7 @@
 """Beam search over prefixes: the beams of an image share one row of the cache, and none of it is ever copied."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     while True:
         logits = lm.logits(hidden.flatten(0, 1))
         logits -= normalisers(logits)[:, None]
-        allowed = rules.apply(logits, beams.tokens[:, : hidden.shape[1], : beams.step].flatten(0, 1))
+        allowed = rules.apply(logits, partial(beams.written, hidden.shape[1]))
         done = beams.advance(allowed.unflatten(0, hidden.shape[:2]))
         for image, row in zip(beams.images[done].tolist(), done.nonzero()[:, 0].tolist(), strict=True):
             found[image] = beams.best(row)
@@ -93,6 +95,10 @@ class _Beams:
         """Each beam inherits its parent's past and adds the position its own token is about to take."""
         own = torch.eye(parents.shape[1], dtype=torch.bool, device=parents.device).expand(len(parents), -1, -1)
         self.past = torch.cat([_gather(self.past, parents), own], dim=-1)
+
+    def written(self, beams: int) -> Tensor:
+        """Tokens [B · beams, step] of the running beams."""
+        return self.tokens[:, :beams, : self.step].flatten(0, 1)
 
     def mask(self, lm: Continuation) -> Tensor:
         """Additive [B, 1, W, P + past]: the prefix and a beam's own past are seen."""

@@ -97,8 +97,8 @@ class Continuation:
         layers = language_model.config.get_text_config().num_hidden_layers
         self.cache = Cache(layers=[_InPlaceLayer(prefix.shape[1] + capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
-        self.forwards = 0
         dtype = self.embed.weight.dtype
+        self.positions = torch.arange(prefix.shape[1] + capacity, device=prefix.device)[None]
         self.nothing_hidden = torch.zeros(1, 1, 1, prefix.shape[1] + capacity, dtype=dtype, device=prefix.device)
         self.prefix_hidden = self._forward(prefix.to(dtype), None)
 
@@ -116,15 +116,13 @@ class Continuation:
         return self._forward(self.embed(tokens), seen)
 
     def _forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
-        first, together = self.position, self.position > 0  # after the prefix, all tokens of a step stand side by side
-        count = inputs.shape[1]
-        positions = torch.full((1, count), first) if together else torch.arange(count)[None]
+        # A prefix takes a position a token; after it, all tokens of a step stand side by side at one.
+        count = inputs.shape[1] if self.position == 0 else 1
         output = self.body(
-            inputs_embeds=inputs, attention_mask=mask, position_ids=positions.to(inputs.device),
-            past_key_values=self.cache, use_cache=True,
+            inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
+            position_ids=self.positions[:, self.position : self.position + count].expand(-1, inputs.shape[1]),
         )  # fmt: skip
-        self.position += 1 if together else count
-        self.forwards += 1
+        self.position += count
         return output.last_hidden_state
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def contrastive_search(
         unit = F.normalize(states.float(), dim=-1)
         scores = (1 - strategy.alpha) * probabilities - strategy.alpha * past.similarity(unit)
         if guide:
-            scores += guide(script.rows, script.written, candidates)
+            scores += guide(script.rows, script.written(), candidates)
         best = scores.argmax(-1)
         tokens, hidden, chosen = (_pick(options, best) for options in (candidates, states, unit))
         stopping = rules.stop(tokens)

@@ -1,5 +1,6 @@
 """What a caption must keep to while it is written, and the caption that comes of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,10 +49,11 @@ class Rules:
         self.banned = torch.tensor(sorted(set(banned) - set(stops)), dtype=torch.long, device=model.device)
         self.processors = _processors(constraints, self.stops)
 
-    def apply(self, logits: Tensor, written: Tensor) -> Tensor:
-        """Logits [rows, V] after [rows, t] tokens, with what is not allowed at −∞; changes them in place."""
-        logits[:, self.banned] = float("-inf")
-        return self.processors(written, logits) if self.processors else logits
+    def apply(self, logits: Tensor, written: Callable[[], Tensor]) -> Tensor:
+        """Logits [rows, V] with what is not allowed at −∞, changed in place; `written` gives the tokens [rows, t]."""
+        if len(self.banned):
+            logits.index_fill_(1, self.banned, float("-inf"))
+        return self.processors(written(), logits) if self.processors else logits
 
     def stop(self, tokens: Tensor) -> Tensor:
         """True where a token ends its caption."""
@@ -76,7 +78,6 @@ class Transcript:
         self.rows = torch.arange(rows, device=device)
         self.step = 0
 
-    @property
     def written(self) -> Tensor:
         """Tokens [rows in the batch, step]."""
         return self.tokens[self.rows, : self.step]
