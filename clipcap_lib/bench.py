@@ -49,7 +49,6 @@ def build(size: str, tuning: str = "full") -> ClipCapModel:
     language_model = GPT2LMHeadModel(shape)
     with torch.no_grad():
         language_model.lm_head.weight.mul_(8 * (768 / width) ** 0.5)
-        language_model.transformer.wpe.weight.mul_(20)  # so that captions do not run in circles
     config = ClipCapConfig(mapping="mlp", tuning=tuning, encoder="none", language_model="random", clip_size=512)
     return ClipCapModel(config, language_model, _Vocabulary())
 
@@ -95,6 +94,9 @@ def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
     """Ours against `generate`, and contrastive search against our own greedy."""
     few, many = torch.randn(20, 512), torch.randn(64, 512)
     stops = _natural_stops(model, many)
+    natural = decode(model, many, Greedy(), Constraints(max_new_tokens=NATURAL, stop_tokens=tuple(stops)))
+    lengths = [len(caption.log_probabilities) for (caption,) in natural]
+    shape = f"mean {sum(lengths) / len(lengths):.0f}, longest {max(lengths)}"
     nucleus = {"do_sample": True, "top_p": NUCLEUS, "top_k": 0}
 
     def against(label: str, features: Tensor, strategy: Strategy, stops: list[int], limit: int, target, **options):
@@ -102,7 +104,7 @@ def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
         ours = partial(decode, model, features, strategy, constraints)
         return Case(label, len(features), ours, generate(model, features, stops, limit, **options), target)
 
-    yield against("natural stop, greedy", many, Greedy(), stops, NATURAL, 1.5, do_sample=False)
+    yield against(f"natural stop, greedy ({shape})", many, Greedy(), stops, NATURAL, 1.5, do_sample=False)
     yield against("natural stop, top-p", many, Sample(top_p=NUCLEUS), stops, NATURAL, 1.5, **nucleus)
     yield against("20 tokens, greedy", few, Greedy(), [], FIXED, 1.5 if tiny else 1.0, do_sample=False)
     yield against("20 tokens, top-p", few, Sample(top_p=NUCLEUS), [], FIXED, 2.0 if tiny else 1.25, **nucleus)
@@ -131,10 +133,10 @@ def generate(model: ClipCapModel, features: Tensor, stops: list[int], limit: int
 
 
 def _natural_stops(model: ClipCapModel, features: Tensor) -> list[int]:
-    """Stop tokens at which greedy captions of these images end after a geometric number of tokens, mean about 18."""
+    """Stop tokens at which greedy captions of these images end after a geometric number of tokens, mean 15 to 20."""
     free = decode(model, features, Greedy(), Constraints(max_new_tokens=NATURAL, stop_tokens=()))
     said = sorted({token for (caption,) in free for token in caption.tokens})
-    chosen = torch.rand(len(said), generator=torch.Generator().manual_seed(1)) < 1 / 18
+    chosen = torch.rand(len(said), generator=torch.Generator().manual_seed(1)) < 1 / 13
     vocabulary = model.language_model.config.vocab_size
     others = torch.rand(vocabulary, generator=torch.Generator().manual_seed(2)) < 1 / 18
     unsaid = set(range(vocabulary)) - set(said)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from clipcap_lib.gpt2_step import gpt2_step, is_plain_gpt2
+
 
 @dataclass(frozen=True)
 class Departure:
@@ -93,7 +95,7 @@ class Continuation:
 
     def __init__(self, language_model: nn.Module, prefix: Tensor, capacity: int) -> None:
         self.embed, self.head = language_model.get_input_embeddings(), language_model.get_output_embeddings()
-        self.body = language_model.base_model
+        self.body, self.plain = language_model.base_model, is_plain_gpt2(language_model)
         layers = language_model.config.get_text_config().num_hidden_layers
         self.cache = Cache(layers=[_InPlaceLayer(prefix.shape[1] + capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
@@ -112,18 +114,22 @@ class Continuation:
 
         `mask` is additive, broadcast to [rows, 1, k, length + k]; without one, everything in the cache is seen.
         """
-        seen = self.nothing_hidden[..., : self.length + tokens.shape[1]] if mask is None else mask
-        return self._forward(self.embed(tokens), seen)
+        return self._forward(self.embed(tokens), mask)
 
     def _forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         # A prefix takes a position a token; after it, all tokens of a step stand side by side at one.
-        count = inputs.shape[1] if self.position == 0 else 1
-        output = self.body(
-            inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
-            position_ids=self.positions[:, self.position : self.position + count].expand(-1, inputs.shape[1]),
-        )  # fmt: skip
+        after_prefix, k = self.position > 0, inputs.shape[1]
+        count = 1 if after_prefix else k
+        positions = self.positions[:, self.position : self.position + count].expand(-1, k)
         self.position += count
-        return output.last_hidden_state
+        if after_prefix and self.plain:
+            return gpt2_step(self.body, inputs, positions, mask, self.cache)
+        if after_prefix and mask is None:
+            mask = self.nothing_hidden[..., : self.length + k]
+        return self.body(
+            inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
+            position_ids=positions,
+        ).last_hidden_state  # fmt: skip
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [rows, V] of hidden states [rows, n]."""

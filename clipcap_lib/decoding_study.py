@@ -57,8 +57,8 @@ def try_strategy(bench: Bench, strategy: str) -> tuple[list[Caption], pd.Series]
     `forwards a token` counts forward passes of the language model over the tokens of the longest caption: 1 is one
     pass a step, whatever the batch. Seconds include whatever the strategy asks of CLIP.
     """
-    forwards = []
-    hook = bench.model.language_model.base_model.register_forward_hook(lambda *_: forwards.append(1))
+    forwards = [1]  # the prefix's; every other one looks up the embeddings of its tokens
+    hook = bench.model.language_model.get_input_embeddings().register_forward_hook(lambda *_: forwards.append(1))
     started = time.perf_counter()
     try:
         utility = cider_agreement(bench.frequencies, bench.tokeniser)

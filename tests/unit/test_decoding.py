@@ -7,6 +7,7 @@ from itertools import takewhile
 import pytest
 import torch
 from transformers import (
+    DynamicCache,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -19,8 +20,9 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from clipcap_lib.continuation import Departure
+from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
+from clipcap_lib.gpt2_step import is_plain_gpt2
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.sampling import draw, filtered
 from clipcap_lib.strategies import (
@@ -254,12 +256,12 @@ def test_contrastive_search_without_penalty_or_choice_is_greedy(family):
 
 
 def test_contrastive_search_reads_each_token_once():
-    """One forward for the prefix and one a token, whatever k is."""
+    """One forward a token beside the prefix's, whatever k is: each reads its tokens' embeddings once."""
     model, calls = captioner("gpt2"), []
-    hook = model.language_model.transformer.register_forward_hook(lambda *_: calls.append(1))
+    hook = model.language_model.get_input_embeddings().register_forward_hook(lambda *_: calls.append(1))
     decode(model, FEATURES[:3], Contrastive(k=8, alpha=0.6), Constraints(max_new_tokens=6, stop_tokens=()))
     hook.remove()
-    assert len(calls) == 1 + 6
+    assert len(calls) == 6
 
 
 def test_magic_equals_its_formula(doubled):
@@ -382,6 +384,40 @@ def test_minimum_bayes_risk_keeps_what_the_others_agree_with():
     for captions in decode(captioner("gpt2"), FEATURES, MinimumBayesRisk(n=5), TWELVE, utility=agreement):
         scores = agreement([caption.text for caption in captions])
         assert scores[0] == max(scores)
+
+
+# --- GPT-2's short way ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("candidates", [1, 4])
+@torch.inference_mode()
+def test_the_short_step_equals_the_models_own_forward(candidates):
+    """Step by step, with and without a mask, against transformers' forward on a cache of its own."""
+    model, generator = captioner("gpt2"), torch.Generator().manual_seed(0)
+    prefix, embed = model.prefix(FEATURES[:3]), model.language_model.get_input_embeddings()
+    lm, cache = Continuation(model.language_model, prefix, 40), DynamicCache()
+    body = model.language_model.base_model
+    assert lm.plain
+    body(inputs_embeds=prefix, past_key_values=cache)
+    for step in range(4):
+        tokens = torch.randint(3, VOCABULARY, (3, candidates), generator=generator)
+        length = lm.length + candidates
+        mask = torch.zeros(1, 1, candidates, length).masked_fill(
+            torch.rand(1, 1, candidates, length, generator=generator) < 0.3, torch.finfo(torch.float32).min
+        )
+        theirs = body(
+            inputs_embeds=embed(tokens), attention_mask=mask, past_key_values=cache,
+            position_ids=torch.full((1, candidates), prefix.shape[1] + step),
+        ).last_hidden_state  # fmt: skip
+        torch.testing.assert_close(lm.step(tokens, mask), theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_the_short_step_is_for_plain_gpt2_only(make_model):
+    assert is_plain_gpt2(make_model("mlp", "full").language_model)
+    assert not is_plain_gpt2(make_model("mlp", "lora").language_model)
+    assert not is_plain_gpt2(captioner("llama").language_model)
+    unusual = GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9, scale_attn_by_inverse_layer_idx=True)
+    assert not is_plain_gpt2(GPT2LMHeadModel(unusual))
 
 
 # --- what a caption carries ----------------------------------------------------------------------------------------
