@@ -25,7 +25,7 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first run is what the others are measured against. `deltas`: run, metric, value, delta, low, high."""
+    """The first run is what the others are measured against. `deltas`: run, metric, value, delta, low, high, images judged."""
 
     runs: list[Run]
     labels: list[str]
@@ -95,7 +95,7 @@ def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[st
         low, high = np.quantile(weighted[1] - weighted[0], [0.025, 0.975])
         means = np.nanmean(pair, axis=0)
         rows.append({"run": label, "metric": metric, "value": means[1], "delta": means[1] - means[0], "low": low,
-                     "high": high, "images": len(common)})  # fmt: skip
+                     "high": high, "images": int(judged.sum(0).min())})  # fmt: skip
     return rows
 
 
@@ -104,6 +104,7 @@ def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[st
 
 def write_comparison(found: Comparison, path: Path) -> Path:
     """Write the comparison as one self-contained page."""
+    figures.use_style()
     curves = figures.overlaid_curves(dict(zip(found.labels, found.runs, strict=True)))
     write_page(
         path, "compare.html.j2", title=" against ".join(found.labels), first=found.labels[0],
