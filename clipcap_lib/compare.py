@@ -25,7 +25,10 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first run is what the others are measured against. `deltas`: run, metric, value, delta, low, high, images judged."""
+    """The first run is what the others are measured against.
+
+    `deltas`: run, metric, value, delta, low, high, and how many images were judged in both at least.
+    """
 
     runs: list[Run]
     labels: list[str]
