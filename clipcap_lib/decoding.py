@@ -75,7 +75,7 @@ def _decode(
             captions = [[caption] for caption in contrastive_search(model, prefix, rules, strategy, guide)]
         case _:
             copies = 1 if isinstance(strategy, Greedy) else strategy.n
-            drawn = write(model, prefix, rules, chooser(strategy, keys, rules.limit), copies)
+            drawn = write(model, prefix, rules, chooser(strategy, keys, rules.limit, model.device), copies)
             captions = [drawn[at : at + copies] for at in range(0, len(drawn), copies)]
     for row in captions:
         for caption in row:

@@ -45,13 +45,13 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
         hidden = lm.step(tokens[:, None])[:, 0]
 
 
-def chooser(strategy: Greedy | _Sampling, keys: list[str], limit: int) -> Choose:
+def chooser(strategy: Greedy | _Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
     """How a strategy picks a token a row; the rows are the captions of the first key, then of the second, …"""
     if isinstance(strategy, Greedy):
         return lambda logits, script: logits.argmax(-1)
     names = [f"{strategy.seed} {key} {number}" for key in keys for number in range(strategy.n)]
-    uniform = torch.stack([_uniform(name, limit) for name in names])
-    return lambda logits, script: draw(logits, strategy, uniform.to(logits.device)[script.rows, script.step])
+    uniform = torch.stack([_uniform(name, limit) for name in names]).to(device)
+    return lambda logits, script: draw(logits, strategy, uniform[script.rows, script.step])
 
 
 def _uniform(name: str, count: int) -> Tensor:
