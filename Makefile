@@ -36,7 +36,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 report: $(STAMP) ## run the default experiment and render reports/emoji-zh
-	$(VENV_BIN)/clipcap run notebooks/experiments/emoji-zh.yaml
+	$(VENV_BIN)/clipcap run emoji-zh
 
 test: $(STAMP) ## run the unit and notebook tests
 	$(VENV_BIN)/pytest tests/unit tests/notebooks

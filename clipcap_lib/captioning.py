@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from clipcap_lib.corpora import prepare_corpus
@@ -16,6 +15,7 @@ from clipcap_lib.encoders import Encoder, load_encoder
 from clipcap_lib.experiment import Data, pick
 from clipcap_lib.metrics import cider_agreement
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.pictures import open_picture
 from clipcap_lib.reranking import Utility
 from clipcap_lib.runs import read_json
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
@@ -41,7 +41,7 @@ class Captioner:
     @torch.inference_mode()
     def embed(self, paths: Sequence[Path]) -> Tensor:
         """Embeddings [N, D] of pictures; raises `ValueError` naming the one that cannot be read."""
-        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(_open(path)) for path in paths]))
+        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(open_picture(path)) for path in paths]))
 
     def caption(
         self, paths: Sequence[Path], strategy: Strategy, constraints: Constraints = STANDARD
@@ -56,13 +56,3 @@ class Captioner:
         data = pick(Data, self.params)
         tokeniser = DEFAULT[data.language]
         return cider_agreement(training_frequencies(prepare_corpus(data).table, tokeniser), tokeniser)
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such picture") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from None

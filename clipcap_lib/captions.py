@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import re
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+
+from clipcap_lib.pictures import picture_fault
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
 Problem = tuple[str, int, str, str]  # problem, count, action, examples
@@ -40,7 +40,6 @@ CSV_HEADER = {
 CSV_EXPECTED = "a header with two columns (image or file_name; caption or text)"
 UNSAFE_ID = r"(?:^|/)\.{0,2}(?:/|$)|^[A-Za-z]:|\\|\x00"  # '..', '.' or nothing between slashes; C:; backslash; NUL
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)  # what Pillow raises
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def _check_images(table: pd.DataFrame, folder: Path, decode: bool) -> tuple[pd.D
     absent = ~table["image_id"].isin(there)
     found = _note("caption of an image that is not there", "excluded", table["image_id"][absent])
     found += _note("image without caption", "ignored", _images_in(folder) - set(paths.index))
-    faults = {i: fault for i in paths.index if decode and i in there and (fault := image_fault(Path(paths[i])))}
+    faults = {i: fault for i in paths.index if decode and i in there and (fault := picture_fault(Path(paths[i])))}
     for kind in sorted(set(faults.values())):
         examples = [image_id for image_id, fault in faults.items() if fault == kind]
         found += _note(f"unreadable image: {kind}", "excluded with its captions", examples)
@@ -237,25 +236,6 @@ def _check_images(table: pd.DataFrame, folder: Path, decode: bool) -> tuple[pd.D
 def _images_in(folder: Path) -> set[str]:
     paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
     return {os.path.relpath(p, folder).replace(os.sep, "/") for p in paths if p.lower().endswith(IMAGE_SUFFIXES)}
-
-
-def image_fault(path: Path) -> str | None:
-    """Say why a file cannot be used as an image (zero bytes, not an image, truncated or damaged); None if it can.
-
-    Every byte is decoded; a JPEG at an eighth of its size, which finds the same truncations at a fraction of the cost.
-    """
-    data = path.read_bytes()
-    if not data:
-        return "zero bytes"
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (1, 1))
-            image.load()
-    except UnidentifiedImageError:
-        return "not an image"
-    except DAMAGE:
-        return "truncated or damaged"
-    return None
 
 
 # --- splitting -----------------------------------------------------------------------------------------------------

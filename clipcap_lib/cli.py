@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from clipcap_lib.experiment import ExperimentError, load_experiment
+from clipcap_lib.experiment import ExperimentError, find_experiment, load_experiment
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project
@@ -61,12 +61,12 @@ def last_metric(job: Job) -> str:
 
 @app.command()
 def run(
-    experiment: Annotated[Path, typer.Argument(help="an experiment file, such as notebooks/experiments/emoji-zh.yaml")],
+    experiment: Annotated[Path, typer.Argument(help="an experiment by name, such as emoji-zh, or a file of your own")],
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     console = Console()
-    experiment = experiment.absolute()
+    experiment = find_experiment(experiment)
     enter_project()
     try:
         settings = load_experiment(experiment)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor
 
 from clipcap_lib.openai_clip import clip, load_clip
+from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
 
 
@@ -47,7 +48,7 @@ def load_encoder(name: str, device: str = "cpu") -> Encoder:
 
 
 def _fingerprint(model: nn.Module, preprocess: object) -> str:
-    digest = hashlib.sha256(repr(preprocess).encode())
+    digest = hashlib.sha256(f"{READING} {preprocess!r}".encode())
     for key, value in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

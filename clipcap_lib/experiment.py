@@ -12,6 +12,7 @@ from ruamel.yaml.error import YAMLError
 from clipcap_lib.scene_language import Language
 from clipcap_lib.strategies import parse_strategy
 
+EXPERIMENTS = Path("notebooks/experiments")
 Mapping = Literal["mlp", "bert", "transformer"]
 Tuning = Literal["frozen", "lora", "full"]
 COMPARED = [
@@ -155,6 +156,12 @@ class ExperimentError(ValueError):
 def run_id(mapping: str, tuning: str, seed: int) -> str:
     """The name of a run's folder."""
     return f"{mapping}-{tuning}-s{seed}"
+
+
+def find_experiment(name: Path) -> Path:
+    """The file of an experiment given as a path or by its bare name; call it before leaving the caller's folder."""
+    bare = name.suffix == "" and name.parent == Path() and not name.exists()
+    return EXPERIMENTS / f"{name}.yaml" if bare else name.absolute()
 
 
 def load_experiment(path: Path) -> Experiment:

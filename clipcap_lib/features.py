@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clipcap_lib.encoders import Encoder
+from clipcap_lib.pictures import open_picture
 
 DIGEST_LINE = 33  # 32 hexadecimal digits and a newline
 
@@ -43,13 +43,7 @@ class _Pictures(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        try:
-            with Image.open(self.paths[index]) as image:
-                return self.preprocess(image.convert("RGB"))
-        except OSError as error:
-            raise OSError(
-                f"{self.paths[index]} cannot be read as a picture ({error}); remove it or replace it"
-            ) from error
+        return self.preprocess(open_picture(self.paths[index]))
 
 
 def content_digest(path: Path) -> str:

@@ -15,9 +15,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from clipcap_lib.attributes import ATTRIBUTES
+from clipcap_lib.pictures import open_picture
 from clipcap_lib.runs import Run
 
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
@@ -148,7 +148,7 @@ def image_grid(paths: Sequence[str | Path], titles: Sequence[str], columns: int 
     for axis in axes.flat:
         axis.axis("off")
     for axis, path, title in zip(axes.flat, paths, titles, strict=False):
-        axis.imshow(Image.open(path))
+        axis.imshow(open_picture(Path(path)))
         axis.set_title(_wrap(title, 14 if not title.isascii() else 26), fontsize=9, fontweight="normal", loc="center")
     return figure
 
@@ -306,11 +306,10 @@ def next_token_bars(probabilities: pd.Series, top_k: int, top_p: float, context:
 
 def thumbnail(path: str | Path, side: int = 128) -> str:
     """A picture as a data URI, at most `side` pixels wide and high."""
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((side, side))
-        buffer = io.BytesIO()
-        small.save(buffer, "jpeg", quality=88)
+    small = open_picture(Path(path))
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "jpeg", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipcap_lib.captions import image_fault, load_corpus, read_captions, read_splits, split_by_image, statistics
+from clipcap_lib.captions import load_corpus, read_captions, read_splits, split_by_image, statistics
+from clipcap_lib.pictures import picture_fault
 
 
 def jpeg(progressive: bool = False, mode: str = "RGB") -> bytes:
@@ -103,9 +104,9 @@ def test_ids_that_leave_the_folder_or_have_a_second_spelling_are_refused(tmp_pat
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_cut_anywhere_is_found_at_reduced_size(tmp_path, progressive, mode) -> None:
     data = jpeg(progressive, mode)
-    assert image_fault(write(tmp_path, data, "a.jpg")) is None
+    assert picture_fault(write(tmp_path, data, "a.jpg")) is None
     for cut in (10, len(data) // 4, len(data) // 2, len(data) - 20, len(data) - 1):
-        assert image_fault(write(tmp_path, data[:cut], "a.jpg")) in ("not an image", "truncated or damaged")
+        assert picture_fault(write(tmp_path, data[:cut], "a.jpg")) in ("not an image", "truncated or damaged")
 
 
 def problems_of(corpus) -> dict[str, tuple[int, str, str]]:

@@ -1,8 +1,10 @@
 """Experiment files: what is wrong is named, with file, key and the nearest valid choice, before any work."""
 
+from pathlib import Path
+
 import pytest
 
-from clipcap_lib.experiment import ExperimentError, load_experiment
+from clipcap_lib.experiment import EXPERIMENTS, ExperimentError, find_experiment, load_experiment
 
 GOOD = """
 name: mine
@@ -64,3 +66,10 @@ def test_every_shipped_experiment_is_valid(project):
     files = sorted((project / "notebooks" / "experiments").glob("*.yaml"))
     assert {"emoji-zh", "emoji-zh-full", "emoji-en", "emoji-tiny"} <= {load_experiment(file).name for file in files}
     assert all(load_experiment(file).name == file.stem for file in files)
+
+
+def test_an_experiment_is_found_by_name_or_by_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_experiment(Path("emoji-zh")) == EXPERIMENTS / "emoji-zh.yaml"
+    assert find_experiment(Path("mine.yaml")) == tmp_path / "mine.yaml"
+    assert find_experiment(Path("folder/mine")) == tmp_path / "folder/mine"

@@ -77,5 +77,5 @@ def test_another_encoder_has_its_own_store(pictures, tmp_path):
 
 def test_an_unreadable_picture_is_named(pictures, tmp_path):
     pictures[4].write_text("not a picture")
-    with pytest.raises(OSError, match=r"40\.png cannot be read"):
+    with pytest.raises(ValueError, match=r"40\.png cannot be read"):
         extract_features(encoder([]), pictures, tmp_path / "store", workers=0)

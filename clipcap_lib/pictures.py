@@ -1,0 +1,70 @@
+"""Pictures as people have them: opened upright and in RGB, or refused with the reason."""
+
+import io
+import struct
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million; what a decompression bomb holds, no camera does
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises for broken files
+READING = "upright, RGB, first frame"  # part of an encoder's fingerprint
+
+
+def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
+    """A picture from a file or its bytes: the first frame, turned as its EXIF says, in RGB without transparency.
+
+    Raises `ValueError` naming the picture (`name`, for bytes) when it is missing, not a picture, damaged, or of more
+    than 89 million pixels.
+    """
+    name = name or str(source)
+    try:
+        with _begin(source) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"{name}: there is no such picture") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} cannot be read as a picture: its format is unknown") from None
+    except DAMAGE as error:
+        raise ValueError(f"{name} cannot be read as a picture: {error}") from None
+
+
+def picture_fault(path: Path) -> str | None:
+    """Why a file cannot be used as a picture (zero bytes, not an image, truncated or damaged, too large), or None.
+
+    Every byte is decoded; a JPEG at an eighth of its size, which finds the same truncations at a fraction of the cost.
+    """
+    data = path.read_bytes()
+    if not data:
+        return "zero bytes"
+    try:
+        with _begin(data) as image:
+            image.draft("RGB", (1, 1))
+            image.load()
+    except UnidentifiedImageError:
+        return "not an image"
+    except _TooLargeError:
+        return f"more than {MOST_PIXELS:,} pixels"
+    except DAMAGE:
+        return "truncated or damaged"
+    return None
+
+
+class _TooLargeError(ValueError):
+    pass
+
+
+def _begin(source: Path | bytes) -> Image.Image:
+    # Pillow reads the size before it decodes anything, so a bomb costs nothing.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        except Image.DecompressionBombError:
+            raise _TooLargeError(f"it has more than {2 * MOST_PIXELS:,} pixels; make it smaller") from None
+    if image.width * image.height > MOST_PIXELS:
+        size = f"{image.width:,} × {image.height:,}"
+        image.close()
+        raise _TooLargeError(f"{size} is more than {MOST_PIXELS:,} pixels; make it smaller")
+    return image

@@ -1,0 +1,81 @@
+"""Pictures of every awkward kind are read as documented, or refused by name."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipcap_lib.pictures import open_picture, picture_fault
+
+
+def saved(image: Image.Image, path: Path, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def two_colours() -> Image.Image:
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (20, 0, 40, 20))
+    return image
+
+
+def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # orientation: shot with the camera turned; show it a quarter turn clockwise
+    picture = open_picture(saved(two_colours(), tmp_path / "a.jpg", exif=exif, quality=95))
+    assert picture.size == (20, 40)
+    red, _, blue = picture.getpixel((10, 5))
+    assert red > 200
+    assert blue < 60
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path):
+    frames = [Image.new("P", (8, 8), colour) for colour in (1, 2)]
+    for frame in frames:
+        frame.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+    path = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert open_picture(path).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "1", "I;16", "RGBA", "P", "LA"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    image = Image.fromarray(np.full((8, 8), 200, np.uint16)) if mode == "I;16" else Image.new(mode, (8, 8))
+    path = saved(image, tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"))
+    assert open_picture(path).mode == "RGB"
+
+
+def test_a_picture_of_30000_pixels_a_side_is_refused_unread(tmp_path):
+    path = saved(Image.new("1", (30_000, 30_000)), tmp_path / "huge.png")
+    with pytest.raises(ValueError, match=r"huge\.png.*pixels; make it smaller"):
+        open_picture(path)
+    assert "pixels" in picture_fault(path)
+
+
+def test_one_just_over_the_limit_is_refused_without_a_warning(tmp_path, recwarn):
+    path = saved(Image.new("1", (10_000, 9_000)), tmp_path / "large.png")
+    with pytest.raises(ValueError, match=r"10,000 × 9,000 is more than 89,478,485 pixels"):
+        open_picture(path)
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"", "format is unknown"), (b"hello", "format is unknown"), (None, "there is no such picture")],
+)
+def test_what_is_no_picture_is_named(tmp_path, data, message):
+    path = tmp_path / "a.jpg"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(ValueError, match=message) as error:
+        open_picture(path)
+    assert str(path) in str(error.value)
+
+
+def test_uploaded_bytes_carry_their_name():
+    buffer = io.BytesIO()
+    two_colours().save(buffer, "jpeg")
+    assert open_picture(buffer.getvalue()).size == (40, 20)
+    with pytest.raises(ValueError, match=r"holiday\.jpg cannot be read as a picture"):
+        open_picture(buffer.getvalue()[:200], "holiday.jpg")
