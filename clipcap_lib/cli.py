@@ -164,12 +164,15 @@ def score(
         raise typer.Exit(2) from None
     if as_json:
         numbers = {"protocol": scores.protocol, **scores.corpus.to_dict(), "intervals": scores.intervals.T.to_dict()}
+        numbers["not_run"] = scores.not_run
         typer.echo(json.dumps(numbers, ensure_ascii=False))
         return
     table = Table("metric", "value", "95 % interval", title=scores.protocol)
     for name, value in scores.corpus.items():
-        low, high = scores.intervals.loc[name]
-        table.add_row(str(name), f"{value:.4f}", f"{low:.4f} – {high:.4f}")
+        edges = [f"{edge:.4f}" for edge in scores.intervals.loc[name]] if name in scores.intervals.index else []
+        table.add_row(str(name), f"{value:.4f}", " – ".join(edges))
+    for name, why in scores.not_run.items():
+        table.add_row(name, "not run", why)
     Console(width=100).print(table)
 
 

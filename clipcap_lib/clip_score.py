@@ -1,4 +1,4 @@
-"""CLIPScore (Hessel et al. 2021) with any encoder that has a text side."""
+"""CLIPScore and RefCLIPScore (Hessel et al. 2021) with any encoder that has a text side."""
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from clipcap_lib.encoders import Encoder
 from clipcap_lib.scene_language import Language
 
 WEIGHT = 2.5
+BATCH = 256
 PROMPT = {"en": "A photo depicts ", "zh": ""}  # the paper's, for English; no other language has a published one
 
 
@@ -17,7 +18,29 @@ def clip_scores(captions: list[str], images: Tensor, judge: Encoder, language: L
 
     Raises `ValueError` for an encoder without a text side.
     """
+    return WEIGHT * F.cosine_similarity(_embed(captions, judge, language), images.float()).clamp_min(0)
+
+
+@torch.inference_mode()
+def ref_clip_scores(
+    captions: list[str], references: list[list[str]], images: Tensor, judge: Encoder, language: Language
+) -> Tensor:
+    """Harmonic mean [N] of CLIPScore and the largest max(cos, 0) of the caption with one of its image's references.
+
+    Raises `ValueError` for an encoder without a text side.
+    """
+    made = F.normalize(_embed(captions, judge, language), dim=-1)
+    given = F.normalize(_embed([text for row in references for text in row], judge, language), dim=-1)
+    nearest = torch.stack([
+        (rows @ caption).max().clamp_min(0)
+        for rows, caption in zip(given.split([len(row) for row in references]), made, strict=True)
+    ])  # fmt: skip
+    plain = clip_scores(captions, images, judge, language)
+    return 2 * plain * nearest / (plain + nearest).clamp_min(1e-12)
+
+
+def _embed(texts: list[str], judge: Encoder, language: Language) -> Tensor:
     if judge.encode_texts is None:
         raise ValueError(f"CLIPScore needs an encoder with a text side; {judge.name} has none")
-    texts = judge.encode_texts([PROMPT[language] + caption for caption in captions])
-    return WEIGHT * F.cosine_similarity(texts.float(), images.float()).clamp_min(0)
+    prompted = [PROMPT[language] + text for text in texts]
+    return torch.cat([judge.encode_texts(prompted[i : i + BATCH]).float() for i in range(0, len(prompted), BATCH)])

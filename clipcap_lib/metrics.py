@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,16 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Scores:
-    """Corpus values, intervals (2.5 % and 97.5 %, images drawn again), per-image scores, and the protocol."""
+    """Corpus values, intervals (2.5 % and 97.5 %, images drawn again), per-image scores, and the protocol.
+
+    `not_run` says of each metric that was asked for and has no value why it has none.
+    """
 
     corpus: pd.Series
     intervals: pd.DataFrame
     images: pd.DataFrame
     protocol: str
+    not_run: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def score(
     check_pairs(candidates, references)
     images = list(references)
     made = tokenise([candidates[image] for image in images], tokeniser)
-    given = _tokenised(references, tokeniser)
+    given = tokenise_references(references, tokeniser)
     bleu = _bleu_parts(made, given)
     rouge = np.array([_rouge(words, image) for words, image in zip(made, given, strict=True)])
     table = pd.DataFrame({"ROUGE-L": rouge, "CIDEr-D": cider(made, given, frequencies)}, index=images)
@@ -117,7 +121,8 @@ def check_pairs(candidates: dict[str, str], references: dict[str, list[str]]) ->
         raise ValueError("; ".join(found) or "there is nothing to score")
 
 
-def _tokenised(references: dict[str, list[str]], tokeniser: Tokeniser) -> list[list[list[str]]]:
+def tokenise_references(references: dict[str, list[str]], tokeniser: Tokeniser) -> list[list[list[str]]]:
+    """Words of every reference of every image."""
     flat = iter(tokenise([text for texts in references.values() for text in texts], tokeniser))
     return [[next(flat) for _ in texts] for texts in references.values()]
 

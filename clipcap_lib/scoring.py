@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from clipcap_lib.caption_files import captions_by_image, check_language, one_caption_each, read_caption_file
+from clipcap_lib.java_metrics import add_java_metrics
 from clipcap_lib.metrics import Scores, score
 from clipcap_lib.tokenization import DEFAULT, Tokeniser
 
@@ -18,4 +19,5 @@ def score_files(captions: Path, references: Path, language: str, tokeniser: str 
     given = captions_by_image(read_caption_file(references))
     check_language(list(made.values()), language, captions)
     check_language([text for texts in given.values() for text in texts], language, references)
-    return score(made, given, tokeniser or DEFAULT[language])
+    cut = tokeniser or DEFAULT[language]
+    return add_java_metrics(score(made, given, cut), made, given, cut, language)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clipcap_lib.clip_score import clip_scores
+from clipcap_lib.clip_score import clip_scores, ref_clip_scores
 
 VECTORS = {"cat": [1.0, 0.0], "both": [1.0, 1.0], "no": [-1.0, 0.0], "猫": [2.0, 0.0]}
 
@@ -33,3 +33,10 @@ def test_an_encoder_without_a_text_side_is_refused(monkeypatch):
     monkeypatch.setattr(Judge, "encode_texts", None)
     with pytest.raises(ValueError, match="judge has none"):
         clip_scores(["cat"], torch.ones(1, 2), Judge, "en")
+
+
+def test_ref_clip_score_is_the_harmonic_mean_with_the_nearest_reference():
+    images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    found = ref_clip_scores(["both", "cat"], [["cat", "no"], ["no"]], images, Judge, "en").tolist()
+    plain, nearest = 2.5 * 0.5**0.5, 0.5**0.5
+    assert found == pytest.approx([2 * plain * nearest / (plain + nearest), 0])

@@ -1,0 +1,73 @@
+"""METEOR against a published value, and a reason wherever a Java metric cannot run."""
+
+import pytest
+
+from clipcap_lib import java_metrics
+from clipcap_lib.java_metrics import add_java_metrics, java_version
+from clipcap_lib.metrics import score
+
+# The two-image example of the CLIPScore repository, and what it prints for it.
+MADE = {
+    "image1": "an orange cat and a grey cat are lying together.",
+    "image2": "a black dog wearing headphones looks at the camera as an orange cat walks in the background.",
+}
+GIVEN = {
+    "image1": [
+        "two cats are sleeping next to each other.",
+        "a grey cat is cuddling with an orange cat on a blanket.",
+        "the orange cat is happy that the black cat is close to it.",
+    ],
+    "image2": [
+        "a dog is wearing ear muffs as it lies on a carpet.",
+        "a black dog and an orange cat are looking at the photographer.",
+        "headphones are placed on a dogs ears.",
+    ],
+}
+PUBLISHED = {"BLEU-1": 0.6667, "BLEU-2": 0.4899, "BLEU-3": 0.3469, "BLEU-4": 0.0, "ROUGE-L": 0.4280, "CIDEr-D": 0.5637}
+
+
+def test_the_public_two_image_example_comes_out():
+    assert score(MADE, GIVEN, "ptb").corpus.to_dict() == pytest.approx(PUBLISHED, abs=1e-4)
+
+
+@pytest.mark.skipif(java_version() is None, reason="METEOR needs Java, which is not on the PATH")
+def test_meteor_of_the_public_two_image_example_comes_out():
+    scores = add_java_metrics(score(MADE, GIVEN, "ptb"), MADE, GIVEN, "ptb", "en")
+    assert scores.corpus["METEOR"] == pytest.approx(0.3444, abs=1e-4)
+    assert scores.images["METEOR"].between(0, 1).all()
+
+
+def test_meteor_is_never_given_an_empty_line(monkeypatch):
+    lines = []
+
+    def meteor(made, given):
+        lines.extend([*made, *(text for image in given for text in image)])
+        return 0, 0
+
+    monkeypatch.setattr(java_metrics, "java_version", lambda: 17)
+    monkeypatch.setattr(java_metrics, "_meteor", meteor)
+    add_java_metrics(score(MADE, GIVEN, "ptb"), MADE | {"image1": ""}, GIVEN | {"image2": ["…"]}, "ptb", "en")
+    assert len(lines) == 6
+    assert all(lines)
+
+
+@pytest.mark.parametrize(
+    ("version", "language", "reasons"),
+    [
+        (None, "en", {"METEOR": "no Java", "SPICE": "no Java"}),
+        (17, "zh", {"METEOR": "for English", "SPICE": "for English"}),
+        (11, "zh", {"METEOR": "for English", "SPICE": "for English"}),
+    ],
+)
+def test_what_was_not_run_says_why(monkeypatch, version, language, reasons):
+    monkeypatch.setattr(java_metrics, "java_version", lambda: version)
+    scores = add_java_metrics(score(MADE, GIVEN, "ptb"), MADE, GIVEN, "ptb", language)
+    assert scores.not_run.keys() == reasons.keys()
+    assert all(part in scores.not_run[name] for name, part in reasons.items())
+    assert not {"METEOR", "SPICE"} & set(scores.corpus.index)
+
+
+@pytest.mark.parametrize(("version", "part"), [(17, "needs Java 8 to 15"), (11, "language model is missing")])
+def test_spice_says_what_it_lacks(monkeypatch, version, part):
+    monkeypatch.setattr(java_metrics, "java_version", lambda: version)
+    assert part in java_metrics._spice_obstacle("en")
