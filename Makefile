@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lab lint bench gallery lock clean
+.PHONY: help setup report test lab diff lint bench gallery lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,10 @@ test: $(STAMP) ## run the unit and notebook tests
 
 lab: $(STAMP) ## open JupyterLab in notebooks/
 	cd notebooks && ../$(VENV_BIN)/jupyter lab
+
+diff: $(STAMP) ## compare two executed notebooks in a browser: make diff A=first.ipynb B=second.ipynb
+	@test -f '$(A)' && test -f '$(B)' || { echo 'Name two notebooks: make diff A=first.ipynb B=second.ipynb' >&2; exit 1; }
+	$(VENV_BIN)/nbdiff-web '$(A)' '$(B)'
 
 lint: $(STAMP) ## check style, format, and that notebooks carry no outputs
 	$(VENV_BIN)/ruff check

@@ -38,3 +38,20 @@ def confusions(captions: pd.DataFrame, scenes: dict[str, Scene], language: Langu
         if len(missed := there - said) == 1 and len(invented := said - there) == 1:
             pairs.append(f"{missed.pop()} → {invented.pop()}")
     return pd.Series(pairs, dtype=object).value_counts()
+
+
+def accuracy_by_factor(scored: pd.DataFrame, scenes: dict[str, Scene]) -> pd.DataFrame:
+    """How the share of wholly right captions depends on what is in the picture: factor, value, pictures, right."""
+    shown = [scenes[image] for image in scored["image_id"]]
+    factors = {
+        "kinds": [str(len(scene.groups)) for scene in shown],
+        "largest count": [str(max(group.count for group in scene.groups)) for scene in shown],
+        "relation": [scene.relation or "none" for scene in shown],
+        "background": [scene.background for scene in shown],
+    }
+    tables = [
+        scored["all"].astype(float).groupby(pd.Series(values, scored.index)).agg(["size", "mean"]).assign(factor=factor)
+        for factor, values in factors.items()
+    ]
+    table = pd.concat(tables).rename_axis("value").reset_index()
+    return table.rename(columns={"size": "pictures", "mean": "right"})[["factor", "value", "pictures", "right"]]

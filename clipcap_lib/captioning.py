@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from clipcap_lib.corpora import prepare_corpus
@@ -15,7 +16,6 @@ from clipcap_lib.encoders import Encoder, load_encoder
 from clipcap_lib.experiment import Data, pick
 from clipcap_lib.metrics import cider_agreement
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.pictures import open_picture
 from clipcap_lib.reranking import Utility
 from clipcap_lib.runs import read_json
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
@@ -39,20 +39,24 @@ class Captioner:
         return cls(ClipCapModel.from_pretrained(folder / "model"), load_encoder(params["encoder"]), params)
 
     @torch.inference_mode()
-    def embed(self, paths: Sequence[Path]) -> Tensor:
-        """Embeddings [N, D] of pictures; raises `ValueError` naming the one that cannot be read."""
-        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(open_picture(path)) for path in paths]))
+    def embed(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Embeddings [N, D] of pictures."""
+        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(picture) for picture in pictures]))
 
     def caption(
-        self, paths: Sequence[Path], strategy: Strategy, constraints: Constraints = STANDARD
-    ) -> list[list[Caption]]:
-        """The captions of each picture, best first."""
+        self, pictures: Sequence[Image.Image], keys: Sequence[str], strategy: Strategy,
+        constraints: Constraints = STANDARD,
+    ) -> list[list[Caption]]:  # fmt: skip
+        """The captions of each picture, best first; `keys` are the pictures' names, to the sampler."""
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
-        keys = [path.name for path in paths]
-        return decode(self.model, self.embed(paths), strategy, constraints, keys, self.encoder, utility)
+        return decode(self.model, self.embed(pictures), strategy, constraints, keys, self.encoder, utility)
 
     @cached_property
     def _utility(self) -> Utility:
-        data = pick(Data, self.params)
-        tokeniser = DEFAULT[data.language]
-        return cider_agreement(training_frequencies(prepare_corpus(data).table, tokeniser), tokeniser)
+        tokeniser = DEFAULT[self.data.language]
+        return cider_agreement(training_frequencies(prepare_corpus(self.data).table, tokeniser), tokeniser)
+
+    @property
+    def data(self) -> Data:
+        """The corpus it was trained on."""
+        return pick(Data, self.params)

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from clipcap_lib.experiment import ExperimentError, find_experiment, load_experiment
+from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project
@@ -131,11 +132,11 @@ def caption(
     enter_project()
     try:
         how = build_strategy(strategy, **{name: value for name, value in chosen.items() if value is not None})
-        if missing := [str(image) for image in images if not image.is_file()]:
-            raise ValueError(f"{missing[0]}: there is no such picture")
+        pictures = [open_picture(image) for image in images]  # before a model is loaded for a picture that is not there
         from clipcap_lib.captioning import Captioner, Constraints
 
-        found = Captioner.from_run(run).caption(images, how, Constraints(max_new_tokens=max_new_tokens))
+        names, limit = [image.name for image in images], Constraints(max_new_tokens=max_new_tokens)
+        found = Captioner.from_run(run).caption(pictures, names, how, limit)
     except (ValueError, FileNotFoundError) as error:
         Console(stderr=True).print(f"[red]{error}", highlight=False)
         raise typer.Exit(2) from None

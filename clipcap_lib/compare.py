@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from clipcap_lib import figures
+from clipcap_lib import cards, figures
 from clipcap_lib.attributes import ATTRIBUTES
 from clipcap_lib.corpora import prepare_corpus
 from clipcap_lib.experiment import Data, pick
@@ -94,6 +94,8 @@ def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[st
     for metric in [name for name in base if name in other]:
         pair = pd.DataFrame({"a": base.loc[common, metric], "b": other.loc[common, metric]}).to_numpy()
         judged = ~np.isnan(pair)
+        if not judged.any(axis=0).all():
+            continue  # judged on no picture of one of them: there is no difference to state
         weighted = [draws @ np.where(judged, pair, 0)[:, i] / np.maximum(draws @ judged[:, i], 1) for i in (0, 1)]
         low, high = np.quantile(weighted[1] - weighted[0], [0.025, 0.975])
         means = np.nanmean(pair, axis=0)
@@ -113,7 +115,7 @@ def write_comparison(found: Comparison, path: Path) -> Path:
         path, "compare.html.j2", title=" against ".join(found.labels), first=found.labels[0],
         parameters=_table(_differences(found, [run.params for run in found.runs])),
         surroundings=_table(_differences(found, [_origin(run) for run in found.runs])),
-        curves=Markup(figures.as_html(curves, "Loss curves of the compared runs")),
+        curves=Markup(cards.as_html(curves, "Loss curves of the compared runs")),
         deltas=_table(_readable(found.deltas), index=False), captions=Markup(_captions(found)),
     )  # fmt: skip
     return path
@@ -150,4 +152,4 @@ def _captions(found: Comparison) -> str:
     pictures = captions[captions["image_id"].map(different)].drop_duplicates("image_id").head(SHOWN)
     references = prepare_corpus(pick(Data, found.runs[0].params)).references()
     count = html.escape(f"{int(different.sum()):,} of {len(different):,} test pictures have different captions.")
-    return f"<p>{count}</p>" + figures.caption_cards(pictures, references, captions)
+    return f"<p>{count}</p>" + cards.caption_cards(pictures, references, captions)

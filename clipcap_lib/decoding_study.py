@@ -14,7 +14,7 @@ from clipcap_lib.clip_score import clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
-from clipcap_lib.model import ClipCapModel
+from clipcap_lib.model import ClipCapModel, readable
 from clipcap_lib.scene_language import Language
 from clipcap_lib.strategies import parse_strategy
 from clipcap_lib.tokenization import DEFAULT, Tokeniser, tokenise
@@ -57,21 +57,18 @@ def try_strategy(bench: Bench, strategy: str) -> tuple[list[Caption], pd.Series]
     `forwards a token` counts forward passes of the language model over the tokens of the longest caption: 1 is one
     pass a step, whatever the batch. Seconds include whatever the strategy asks of CLIP.
     """
-    forwards = [1]  # the prefix's; every other one looks up the embeddings of its tokens
-    hook = bench.model.language_model.get_input_embeddings().register_forward_hook(lambda *_: forwards.append(1))
+    forwards: list[None] = []
     started = time.perf_counter()
-    try:
+    with bench.model.on_step(lambda: forwards.append(None)):
         utility = cider_agreement(bench.frequencies, bench.tokeniser)
         found = decode(
             bench.model, bench.features, parse_strategy(strategy), bench.constraints, bench.keys, bench.judge, utility,
             batch_size=len(bench.keys),
         )  # fmt: skip
-    finally:
-        hook.remove()
     seconds = time.perf_counter() - started
     best = [captions[0] for captions in found]
     steps = max(len(caption.log_probabilities) for captions in found for caption in captions)
-    cost = {"captions/s": len(best) / seconds, "forwards a token": len(forwards) / steps}
+    cost = {"captions/s": len(best) / seconds, "forwards a token": (1 + len(forwards)) / steps}
     return best, pd.concat([_quality(bench, best), pd.Series(cost)]).rename(strategy)
 
 
@@ -128,6 +125,26 @@ def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> 
 @torch.inference_mode()
 def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.Series:
     """Probabilities of the next token behind an embedding [D] and tokens written, likeliest first, by token text."""
-    state = hidden_states(model, feature, written)[-1]
-    probabilities, ids = model.language_model.get_output_embeddings()(state).float().softmax(-1).sort(descending=True)
+    probabilities, ids = _probabilities(model, feature, written)[-1].sort(descending=True)
     return pd.Series(probabilities.cpu().numpy(), index=model.tokenizer.convert_ids_to_tokens(ids.tolist()))
+
+
+@torch.inference_mode()
+def token_choices(model: ClipCapModel, feature: Tensor, tokens: list[int], count: int = 4) -> pd.DataFrame:
+    """Why each token of a caption was written: a row a token and one for the end.
+
+    Columns: token, probability, and others: the `count` likeliest other tokens with their probabilities.
+    """
+    rows = []
+    for written, chosen in zip(_probabilities(model, feature, tokens), [*tokens, model.stop_tokens[0]], strict=True):
+        best, ids = written.topk(count + 1)
+        others = [(token, share) for token, share in zip(ids.tolist(), best.tolist(), strict=True) if token != chosen]
+        named = [(readable(model, token), share) for token, share in others[:count]]
+        rows.append({"token": readable(model, chosen), "probability": float(written[chosen]), "others": named})
+    return pd.DataFrame(rows)
+
+
+def _probabilities(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
+    """What may come after the prefix and after each token [T + 1, V]."""
+    states = hidden_states(model, feature, tokens)[model.config.prefix_length - 1 :]
+    return model.language_model.get_output_embeddings()(states).float().softmax(-1)

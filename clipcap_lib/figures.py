@@ -1,8 +1,5 @@
 """Every plot of the workbench, one style, Chinese included; each function returns a `Figure` or an HTML fragment."""
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -226,6 +223,22 @@ def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def factor_bars(table: pd.DataFrame, title: str) -> Figure:
+    """The share of right captions by what is in the picture, a panel a factor; see `attributes.accuracy_by_factor`."""
+    groups = list(table.groupby("factor", sort=False))
+    widths = [len(rows) + 1 for _, rows in groups]
+    figure, axes = _subplots(1, len(groups), figsize=(12, 3.6), sharey=True, width_ratios=widths, squeeze=False)
+    for axis, (factor, rows) in zip(axes[0], groups, strict=True):
+        bars = axis.bar(rows["value"], rows["right"] * 100, color=MAPPINGS["bert"], width=0.75)
+        axis.bar_label(bars, [f"n={n}" for n in rows["pictures"]], fontsize=8, color=FAINT, rotation=90, padding=3)
+        axis.set(xlabel=factor, ylim=(0, 118), yticks=range(0, 101, 25))
+        axis.tick_params(axis="x", rotation=90 if rows["value"].str.len().max() > 3 else 0)
+        axis.grid(axis="x", visible=False)
+    axes[0, 0].set(ylabel="captions wholly right (%)")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13)
+    return figure
+
+
 def confusion_bars(pairs: pd.Series, title: str) -> Figure:
     """The most frequent mistakes, as horizontal bars; an empty series gives a figure that says so."""
     if pairs.empty:
@@ -299,65 +312,6 @@ def next_token_bars(probabilities: pd.Series, top_k: int, top_p: float, context:
     axis.grid(axis="x", visible=False)
     axis.legend(frameon=False)
     return figure
-
-
-# --- pictures with captions ----------------------------------------------------------------------------------------
-
-
-def thumbnail(path: str | Path, side: int = 128) -> str:
-    """A picture as a data URI, at most `side` pixels wide and high."""
-    small = open_picture(Path(path))
-    small.thumbnail((side, side))
-    buffer = io.BytesIO()
-    small.save(buffer, "jpeg", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def as_html(figure: Figure, alt: str) -> str:
-    """A figure as an HTML image that needs no other file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">'
-
-
-CARD = "display:flex;align-items:flex-start;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
-
-
-def caption_cards(samples: pd.DataFrame, references: pd.Series, captions: pd.DataFrame) -> str:
-    """Pictures with their references and each run's caption, as HTML.
-
-    `samples`: image_id and image_path. `captions`: image_id, run, caption and the attribute scores; wrong attributes
-    are named beside the caption.
-    """
-    return "".join(
-        _card(row, references[row.image_id], captions[captions["image_id"] == row.image_id])
-        for row in samples.itertuples()
-    )
-
-
-def _card(image, references: list[str], captions: pd.DataFrame) -> str:
-    shown = "<br>".join(html.escape(text) for text in references[:2])
-    rows = "".join(
-        f'<tr><td style="padding:2px 14px 2px 0;color:#5c6b7a;white-space:nowrap">{html.escape(row["run"])}</td>'
-        f'<td style="text-align:left;padding:2px 0">{html.escape(row["caption"])} {_verdict(row)}</td></tr>'
-        for row in captions.to_dict("records")
-    )
-    alt = html.escape(f"Picture {image.image_id}: {references[0]}")
-    return (
-        f'<div style="{CARD}"><img src="{thumbnail(image.image_path)}" alt="{alt}" width="128" height="128" '
-        f'style="border-radius:6px;flex:none;margin:0"><div><div style="color:#5c6b7a;margin-bottom:6px">{shown}</div>'
-        f'<table style="border-collapse:collapse;margin:0">{rows}</table></div></div>'
-    )
-
-
-def _verdict(row: dict) -> str:
-    if "all" not in row or pd.isna(row["all"]):
-        return ""
-    if row["all"] == 1:
-        return '<span style="color:#2f7d32" title="all attributes right">✓</span>'
-    wrong = [name for name in ATTRIBUTES[:-1] if row[name] == 0] or ["incomplete"]
-    return f'<span style="color:#b3261e">✗ {", ".join(wrong)}</span>'
 
 
 def loss_line(states: pd.DataFrame, title: str) -> Figure:

@@ -99,6 +99,26 @@ def score(
     return Scores(corpus.iloc[0], edges, table[REFERENCE_METRICS], protocol(references, tokeniser, frequencies))
 
 
+def interval_table(
+    captions: dict[str, dict[str, str]], references: dict[str, list[str]],
+    protocols: dict[Tokeniser, DocumentFrequencies], metrics: Sequence[str] = ("CIDEr-D", "BLEU-4", "ROUGE-L"),
+) -> pd.DataFrame:  # fmt: skip
+    """Value and 95 % interval of several sets of captions of the same images, as text: a row a set.
+
+    Columns are (protocol, metric), a protocol for each tokeniser with its document frequencies: numbers in one column
+    may be compared with one another and with nothing else.
+    """
+    rows = {name: {} for name in captions}
+    for tokeniser, frequencies in protocols.items():
+        for name, made in captions.items():
+            found = score(made, references, tokeniser, frequencies)
+            for metric in metrics:
+                low, high = found.intervals.loc[metric]
+                rows[name][found.protocol, metric] = f"{found.corpus[metric]:.3f}  [{low:.3f}, {high:.3f}]"
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis=1)
+
+
 def protocol(
     references: dict[str, list[str]], tokeniser: Tokeniser, frequencies: DocumentFrequencies | None = None
 ) -> str:

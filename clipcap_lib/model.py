@@ -1,6 +1,8 @@
 """The captioner: a mapping network in front of a causal language model, saved so that nothing is stored twice."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -96,6 +98,15 @@ class ClipCapModel(nn.Module):
         """Cross-entropy in nats over real caption tokens, end token included; padding has no part in it."""
         return F.cross_entropy(self(features, packed).float(), packed.labels, reduction=reduction)
 
+    @contextmanager
+    def on_step(self, call: Callable[[], None]) -> Iterator[None]:
+        """Call a function at each decoding step after the prefix's: to count, to show progress, to stop by raising."""
+        hook = self.language_model.get_input_embeddings().register_forward_hook(lambda *_: call())
+        try:
+            yield
+        finally:
+            hook.remove()
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name; tied weights appear once."""
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
@@ -178,6 +189,11 @@ def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:
         )
         return inject_adapter_in_model(settings, language_model)
     return language_model
+
+
+def readable(model: ClipCapModel, token: int) -> str:
+    """A token as text that shows where a byte-level BPE has its space."""
+    return model.tokenizer.convert_ids_to_tokens(token).replace("Ġ", "␣")
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:

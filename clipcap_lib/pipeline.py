@@ -39,7 +39,7 @@ class Job:
         return self.folder.name
 
 
-COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results")
+COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore")
 
 
 @dataclass
@@ -83,7 +83,7 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
         job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
     )
     run_folders = [run.folder.as_posix() for run in runs]
-    return [data, features, *runs, *(job(name, runs, runs=run_folders) for name in COMPARISONS)]
+    return [data, features, *runs, *(job(name, runs, runs=run_folders, interactive=False) for name in COMPARISONS)]
 
 
 def notebook_parameters(path: Path) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> s
             papermill.execute_notebook(
                 NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
                 kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
-                extra_arguments=["--log-level=40"],  # or each kernel warns of its transport in the terminal
+                extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
                 request_save_on_cell_execute=True, autosave_cell_every=0,
             )  # fmt: skip
             return _unexecuted_cell(output)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.model import ClipCapModel
+from clipcap_lib.model import ClipCapModel, readable
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,10 @@ def interpret(model: ClipCapModel, features: Tensor, count: int = 4) -> PrefixMe
     cosines = F.normalize(prefix, dim=-1) @ F.normalize(table, dim=-1).T
     best, ids = cosines.topk(count, dim=-1)
     rows = [
-        [f"{_readable(model, token)} {cosine:.2f}" for token, cosine in zip(*position, strict=True)]
+        [f"{readable(model, token)} {cosine:.2f}" for token, cosine in zip(*position, strict=True)]
         for position in zip(ids[0].tolist(), best[0].tolist(), strict=True)
     ]
     nearest = pd.DataFrame(rows, columns=[f"nearest {rank}" for rank in range(1, count + 1)])
     same = (ids[:, :, 0] == ids[:, :, 0].mode(dim=0).values).float().mean().item()
     ratio = (prefix.norm(dim=-1).mean() / table.norm(dim=-1).mean()).item()
     return PrefixMeaning(nearest.rename_axis("position"), best[:, :, 0].mean().item(), ratio, same)
-
-
-def _readable(model: ClipCapModel, token: int) -> str:
-    text = model.tokenizer.convert_ids_to_tokens(token)
-    return text.replace("Ġ", "␣")

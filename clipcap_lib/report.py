@@ -26,7 +26,7 @@ QUESTIONS = {
     "05_decoding": "Which decoding writes the best captions, and at what cost?",
     "06_results": "What do the captions get right, and what do the learned prefixes mean?",
 }
-SECTIONS = (*QUESTIONS, "01_data_preparation", "02_feature_extraction")
+SECTIONS = (*QUESTIONS, "07_explore", "01_data_preparation", "02_feature_extraction")
 TEMPLATES = files("clipcap_lib") / "templates"
 
 
@@ -77,7 +77,9 @@ def _hidden(cell: nbformat.NotebookNode) -> bool:
 
 
 def _without_title(body: str) -> str:
-    return re.sub(r"<h1[^>]*>.*?</h1>", "", body, count=1, flags=re.DOTALL)
+    """The page gives the title itself, as a heading of level 2: everything below goes down a level."""
+    body = re.sub(r"<h1[^>]*>.*?</h1>", "", body, count=1, flags=re.DOTALL)
+    return re.sub(r"(</?h)([2-5])\b", lambda tag: f"{tag[1]}{int(tag[2]) + 1}", body)
 
 
 def _describe_figures(body: str, notebook: nbformat.NotebookNode) -> str:
@@ -95,7 +97,7 @@ def _describe_figures(body: str, notebook: nbformat.NotebookNode) -> str:
             else match[0].replace('alt="No description has been provided for this image"', f'alt="Figure: {heading}"')
         )
 
-    return re.sub(r"<h[23][^>]*>(?P<title>.*?)</h[23]>|<img [^>]*?(?=src=)", describe, body, flags=re.DOTALL)
+    return re.sub(r"<h[34][^>]*>(?P<title>.*?)</h[34]>|<img [^>]*?(?=src=)", describe, body, flags=re.DOTALL)
 
 
 def _section(outcome: Outcome) -> dict[str, Any]:

@@ -262,3 +262,26 @@ def score_caption(text: str, scene: Scene, language: Language) -> dict[str, bool
         "relation": said.relation == truth.relation if assessable else None,
         "all": said == truth,
     }
+
+
+def wrong_spans(text: str, scene: Scene, language: Language) -> list[tuple[int, int, str]]:
+    """Where a caption says what is not so: start, end and attribute of each wrong word, in order.
+
+    What a caption leaves out has no place in it and is not listed.
+    """
+    truth, verdict = scene_attributes(scene), score_caption(text, scene, language)
+    numbers = {word: i + 1 for i, word in enumerate(NUMBERS[language])} | {"an": 1}
+    spans = []
+    for mention in _mention(language).finditer(text):
+        kind = _nouns(language)[mention["noun"]]
+        if kind not in truth.counts:
+            spans.append((*mention.span("noun"), "objects"))
+        elif truth.counts[kind] != numbers[mention["number"]]:
+            spans.append((*mention.span("number"), "count"))
+    places = {words[1 if language == "zh" else 2]: name for name, words in BACKGROUNDS.items()}
+    if not verdict["background"]:
+        spans += [(*match.span(), "background") for match in re.finditer(_any(list(places)), text)]
+    if verdict["relation"] is False:
+        sides = SIDES_ZH.values() if language == "zh" else [*SIDES_EN.values(), *PREPOSITIONS.values()]
+        spans += [(*match.span(), "relation") for match in re.finditer(_any(list(sides)), text)]
+    return sorted(spans)

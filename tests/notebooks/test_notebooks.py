@@ -19,19 +19,8 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURES = {
     "01_data_preparation": 3, "02_feature_extraction": 2, "03_train": 1, "04_mlp_vs_bert": 3, "05_decoding": 4,
-    "06_results": 3,
+    "06_results": 3, "07_explore": 0,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def reports(tmp_path_factory) -> Path:
-    """The report of the tiny experiment, made by the command users type."""
-    folder = tmp_path_factory.mktemp("reports")
-    result = CliRunner().invoke(
-        app, ["run", str(ROOT / "notebooks/experiments/emoji-tiny.yaml"), "--reports", str(folder)]
-    )
-    assert result.exit_code == 0, result.output
-    return folder
 
 
 def executed(reports: Path) -> list[Path]:

@@ -1,0 +1,130 @@
+"""HTML fragments for notebooks, reports and the explorer: pictures with captions, tokens with their alternatives."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from clipcap_lib.attributes import ATTRIBUTES
+from clipcap_lib.pictures import open_picture
+from clipcap_lib.scene_language import Language, Scene, wrong_spans
+
+FAINT, RIGHT, WRONG = "#5c6b7a", "#2f7d32", "#b3261e"
+CARD = "display:flex;align-items:flex-start;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
+
+
+def thumbnail(picture: str | Path | Image.Image, side: int = 128) -> str:
+    """A picture as a data URI, at most `side` pixels wide and high."""
+    small = picture.copy() if isinstance(picture, Image.Image) else open_picture(Path(picture))
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "jpeg", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def picture_tag(picture: str | Path | Image.Image, alt: str, side: int = 128) -> str:
+    """A picture as an HTML image that needs no other file."""
+    style = f"border-radius:6px;flex:none;margin:0;width:{side}px;height:auto"
+    return f'<img src="{thumbnail(picture, side)}" alt="{html.escape(alt)}" style="{style}">'
+
+
+def picture_with_references(picture: Image.Image, image_id: str, references: list[str]) -> str:
+    """A picture with all its references beside it."""
+    said = "".join(f"<li>{html.escape(text)}</li>" for text in references)
+    tag = picture_tag(picture, f"Picture {image_id}: {references[0]}", 224)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:20px">{tag}<ul style="line-height:1.6">{said}</ul></div>'
+
+
+def as_html(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that needs no other file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}">'
+
+
+def caption_cards(
+    samples: pd.DataFrame, references: pd.Series, captions: pd.DataFrame,
+    scenes: dict[str, Scene] | None = None, language: Language = "zh",
+) -> str:  # fmt: skip
+    """Pictures with two of their references and each run's caption, as HTML.
+
+    `samples`: image_id and image_path. `captions`: image_id, run, caption and the attribute scores. With the scenes,
+    words that are not so are marked in the caption; the attributes that are wrong or missing are named beside it.
+    """
+    return "".join(
+        _card(row, references[row.image_id], captions[captions["image_id"] == row.image_id], scenes or {}, language)
+        for row in samples.itertuples()
+    )
+
+
+def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str, Scene], language: Language) -> str:
+    shown = "<br>".join(html.escape(text) for text in references[:2])
+    scene = scenes.get(image.image_id)
+    rows = "".join(
+        f'<tr><td style="padding:2px 14px 2px 0;color:{FAINT};white-space:nowrap">{html.escape(row["run"])}</td>'
+        f'<td style="text-align:left;padding:2px 0">{_marked(row["caption"], scene, language)} '
+        f"{_verdict(row)}</td></tr>"
+        for row in captions.to_dict("records")
+    )
+    return (
+        f'<div style="{CARD}">{picture_tag(image.image_path, f"Picture {image.image_id}: {references[0]}")}'
+        f'<div><div style="color:{FAINT};margin-bottom:6px">{shown}</div>'
+        f'<table style="border-collapse:collapse;margin:0">{rows}</table></div></div>'
+    )
+
+
+def _marked(text: str, scene: Scene | None, language: Language) -> str:
+    parts, at = [], 0
+    for start, end, attribute in wrong_spans(text, scene, language) if scene else []:
+        mark = f'<mark title="{attribute}" style="background:#fbdad7;color:inherit;border-radius:3px;padding:0 1px">'
+        parts += [html.escape(text[at:start]), mark, html.escape(text[start:end]), "</mark>"]
+        at = end
+    return "".join([*parts, html.escape(text[at:])])
+
+
+def _verdict(row: dict) -> str:
+    if "all" not in row or pd.isna(row["all"]):
+        return ""
+    if row["all"] == 1:
+        return f'<span style="color:{RIGHT}" title="all attributes right">✓</span>'
+    wrong = [name for name in ATTRIBUTES[:-1] if row[name] == 0] or ["incomplete"]
+    return f'<span style="color:{WRONG}">✗ {", ".join(wrong)}</span>'
+
+
+def token_table(choices: pd.DataFrame) -> str:
+    """Each token of a caption with its probability as a bar and the likeliest others; see `token_choices`."""
+    rows = "".join(_token_row(number, row) for number, row in enumerate(choices.to_dict("records"), start=1))
+    head = "".join(f'<th style="text-align:left;padding:2px 12px">{name}</th>' for name in HEADINGS)
+    return (
+        f'<table style="border-collapse:collapse;margin:0"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+HEADINGS = ("", "token", "probability", "what else was likely")
+
+
+def _token_row(number: int, row: dict) -> str:
+    share = row["probability"]
+    bar = (
+        f'<span style="display:inline-block;width:{80 * share:.0f}px;height:10px;background:#2e6f95;border-radius:2px;'
+        f'margin-right:6px"></span>{share:.0%}'
+    )
+    others = " · ".join(f"{html.escape(token)} {other:.0%}" for token, other in row["others"])
+    cells = (str(number), f"<b>{html.escape(row['token'])}</b>", bar, f'<span style="color:{FAINT}">{others}</span>')
+    return "<tr>" + "".join(f'<td style="text-align:left;padding:2px 12px">{cell}</td>' for cell in cells) + "</tr>"
+
+
+def neighbour_strip(neighbours: pd.DataFrame) -> str:
+    """Pictures side by side with cosine and caption; see `neighbours.nearest_pictures`."""
+    cells = "".join(
+        f'<figure style="margin:0;width:132px">{picture_tag(row.image_path, row.caption, 120)}'
+        f'<figcaption style="font-size:12px;color:{FAINT}">{row.cosine:.3f}<br>{html.escape(row.caption)}</figcaption>'
+        "</figure>"
+        for row in neighbours.itertuples()
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{cells}</div>'

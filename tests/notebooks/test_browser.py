@@ -1,0 +1,190 @@
+"""The pages and the explorer in a real browser: what a person would see, click and move."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from typer.testing import CliRunner
+
+from clipcap_lib.cli import app
+from clipcap_lib.report import write_index
+from clipcap_lib.runs import read_json, write_json
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.notebooks,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium on the PATH, so nothing was seen in a browser: install `chromium`"
+    ),
+]
+PATIENCE = 180_000  # ms until a cell that loads models is done, on a busy machine
+WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def watched(browser) -> Iterator[tuple[Page, list[str]]]:
+    """A page, and what went wrong on it: console errors, exceptions, requests to another machine."""
+    page, wrong = browser.new_page(viewport={"width": 1280, "height": 1000}), []
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    own = ("file:", "data:", "blob:", "http://localhost", "ws://localhost")
+    page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
+    yield page, wrong
+    page.close()
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["emoji-tiny/index.html", "index.html", "compare.html"])
+def test_pages_load_whole_and_fit_the_screen(reports, watched, name, width):
+    page, wrong = watched
+    if name == "compare.html" and not (reports / name).exists():
+        runs = [str(reports / "emoji-tiny/runs" / run) for run in ("mlp-full-s0", "bert-full-s0")]
+        assert CliRunner().invoke(app, ["compare", *runs, "-o", str(reports / name)]).exit_code in (0, 1)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto((reports / name).as_uri())
+    assert wrong == []
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert not page.evaluate(WIDER)
+
+
+def test_the_report_can_be_walked_through_by_keyboard(reports, watched):
+    page, _ = watched
+    page.goto((reports / "emoji-tiny/index.html").as_uri())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    target = page.evaluate("document.activeElement.getAttribute('href')")
+    page.keyboard.press("Enter")
+    assert target.startswith("#")
+    assert page.url.endswith(target)
+
+
+def test_an_index_of_500_experiments_sorts_at_once(reports, watched, tmp_path):
+    page, wrong = watched
+    row = read_json(reports / "emoji-tiny/experiment.json")
+    for number in range(500):
+        (tmp_path / f"e{number}").mkdir()
+        changed = {"name": f"e{number}", "best_dev_loss": (7 * number % 500) / 100}
+        write_json(tmp_path / f"e{number}/experiment.json", row | changed)
+    page.goto(write_index(tmp_path).as_uri())
+    started = time.perf_counter()
+    page.get_by_role("button", name="best dev loss").click()
+    assert page.locator("tbody tr").first.inner_text().startswith("e0")
+    page.get_by_role("button", name="best dev loss").click()
+    assert "4.99" in page.locator("tbody tr").first.inner_text()
+    assert time.perf_counter() - started < 10
+    assert wrong == []
+
+
+# --- the explorer in JupyterLab ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def explorer_url(reports) -> Iterator[str]:
+    """JupyterLab serving notebook 07 with the tiny runs as its parameters."""
+    (ROOT / "reports").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "reports", prefix="browser-test-") as name:
+        folder = Path(name)
+        runs = [str(reports / "emoji-tiny/runs" / run) for run in ("mlp-full-s0", "bert-full-s0")]
+        notebook = load_notebook_node(str(ROOT / "notebooks/07_explore.ipynb"))
+        given = {"runs": runs, "output": str(folder / "out")}
+        nbformat.write(parameterize_notebook(notebook, given), folder / "07.ipynb")
+        port, server = _serve(folder)
+        yield f"http://localhost:{port}/lab/tree/07.ipynb?reset"
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _serve(folder: Path) -> tuple[int, subprocess.Popen]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    own = {name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "IPYTHONDIR")}
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--IdentityProvider.token=",
+        "--allow-root", f"--ServerApp.root_dir={folder}", "--ServerApp.log_level=ERROR",
+    ]  # fmt: skip
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, env=os.environ | own | {"JUPYTER_PREFER_ENV_PATH": "1"}
+        )
+    for _ in range(120):
+        with socket.socket() as probe:
+            if probe.connect_ex(("localhost", port)) == 0:
+                return port, server
+        time.sleep(0.5)
+    server.kill()
+    raise TimeoutError(f"JupyterLab did not start: {(folder / 'server.log').read_text()[-500:]}")
+
+
+def test_the_explorer_answers_to_picture_slider_run_and_upload(explorer_url, watched, tmp_path):
+    page, wrong = watched
+    page.goto(explorer_url)
+    page.locator(".jp-Notebook").wait_for(timeout=PATIENCE)
+    page.get_by_text("| Idle").wait_for(timeout=PATIENCE)  # before that there is no kernel to run anything
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    widget = page.locator(".jp-OutputArea-output .widget-vbox").first
+    status = widget.get_by_text("Captioned in")
+    status.wait_for(timeout=PATIENCE)
+    assert float(status.inner_text().split()[2]) > 0
+
+    choose = widget.locator("select")
+    picture = widget.locator("img").first
+    before = picture.get_attribute("src")
+    choose.nth(0).select_option(index=3)
+    expect(picture).not_to_have_attribute("src", before, timeout=PATIENCE)
+
+    choose.nth(3).select_option("sample")
+    said = widget.locator("p").first
+    handle = widget.get_by_text("seed", exact=True).locator("..").get_by_role("slider")
+    handle.wait_for(timeout=PATIENCE)
+    expect(status).to_be_visible(timeout=PATIENCE)
+    captions = {said.inner_text()}
+    for _ in range(5):
+        handle.press("ArrowRight")
+        page.wait_for_timeout(1500)
+        captions.add(said.inner_text())
+    assert len(captions) > 1, "moving the seed never changed a caption"
+
+    choose.nth(2).select_option("bert-full-s0")
+    expect(widget.get_by_text("bert-full-s0", exact=True).last).to_be_visible(timeout=PATIENCE)
+
+    (tmp_path / "bad.jpg").write_bytes(b"no picture at all")
+    Image.new("RGB", (50, 40), "green").save(tmp_path / "good.png")
+    upload(page, widget, tmp_path / "bad.jpg")
+    expect(widget.get_by_text("bad.jpg cannot be read as a picture")).to_be_visible(timeout=PATIENCE)
+    upload(page, widget, tmp_path / "good.png")
+    expect(widget.get_by_alt_text("Your picture good.png")).to_be_visible(timeout=PATIENCE)
+    expect(status).to_be_visible(timeout=PATIENCE)
+    assert [line for line in wrong if "favicon" not in line] == []
+
+
+def upload(page: Page, widget: Locator, path: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        widget.get_by_role("button", name="upload").click()
+    chooser.value.set_files(path)
