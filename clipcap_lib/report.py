@@ -1,6 +1,5 @@
 """Renders an experiment's executed notebooks as one self-contained page, and all experiments as an index."""
 
-import base64
 import datetime
 import io
 import re
@@ -11,11 +10,11 @@ from typing import Any
 import jinja2
 import nbformat
 import pandas as pd
-from fontTools import subset
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from ruamel.yaml import YAML
 
+from clipcap_lib.chinese_font import font_face
 from clipcap_lib.emoji_scenes import ATTRIBUTION
 from clipcap_lib.experiment import Experiment
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
@@ -209,22 +208,7 @@ def _environment() -> jinja2.Environment:
 def _page(template: str, **content: Any) -> str:
     """Render a page and embed what it needs of the Chinese font, so that no reader sees empty boxes."""
     text = _environment().get_template(template).render(**content)
-    return text.replace("<style>", f"<style>{_font_face(text)}", 1)
-
-
-def _font_face(text: str) -> str:
-    wide = "".join(sorted({character for character in text if ord(character) > 0x2E7F}))
-    if not wide:
-        return ""
-    options = subset.Options(layout_features=[], name_IDs=[], notdef_outline=True, desubroutinize=True)
-    font = subset.load_font(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"), options)
-    cutter = subset.Subsetter(options)
-    cutter.populate(text=wide)
-    cutter.subset(font)
-    buffer = io.BytesIO()
-    font.save(buffer)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'@font-face {{ font-family: "Report SC"; src: url(data:font/otf;base64,{data}); }}\n'
+    return text.replace("<style>", f"<style>{font_face(text, 'Report SC')}", 1)
 
 
 def _style() -> Markup:

@@ -1,0 +1,40 @@
+"""The few Chinese characters a page needs, embedded, so that no reader without a Chinese font sees empty boxes."""
+
+import base64
+import io
+from collections.abc import Iterable
+from importlib.resources import files
+
+from fontTools import subset
+from IPython.display import HTML, display
+
+JUPYTER = """.jp-Notebook {
+  --jp-content-font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif, "Notebook SC";
+  --jp-ui-font-family: var(--jp-content-font-family);
+  --jp-code-font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace, "Notebook SC";
+}
+.jp-Notebook .jupyter-widgets, .jp-Notebook .jupyter-widgets :is(select, button) {
+  font-family: var(--jp-content-font-family);
+}"""
+
+
+def font_face(text: str, family: str) -> str:
+    """A CSS `@font-face` of Noto Sans SC cut down to the Chinese characters of a text; empty where it has none."""
+    wide = "".join(sorted({character for character in text if ord(character) > 0x2E7F}))
+    if not wide:
+        return ""
+    options = subset.Options(layout_features=[], name_IDs=[], notdef_outline=True, desubroutinize=True)
+    font = subset.load_font(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"), options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(text=wide)
+    cutter.subset(font)
+    buffer = io.BytesIO()
+    font.save(buffer)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'@font-face {{ font-family: "{family}"; src: url(data:font/otf;base64,{data}); }}\n'
+
+
+def lend_font(texts: Iterable[str]) -> None:
+    """Give the notebook on display the Chinese characters of some texts, behind the reader's own fonts."""
+    if face := font_face("".join(set("".join(texts))), "Notebook SC"):
+        display(HTML(f"<style>{face}{JUPYTER}</style>"))
