@@ -38,13 +38,13 @@ def shapley_shares(losses: pd.DataFrame, worse: tuple[str, str], better: tuple[s
 
 
 def conclude(runs: list[Run]) -> list[str]:
-    """Sentences that answer "MLP or BERT?", each number taken from the runs."""
+    """Sentences that answer "MLP or BERT?", the answer first, each number taken from the runs."""
     losses = loss_table(runs)
     sentences = [_ranking(losses, tuning) for tuning in losses.columns]
     if {"mlp", "bert"} <= set(losses.index):
         sentences += [_speed(runs, tuning) for tuning in losses.columns]
         if {"frozen", "full"} <= set(losses.columns):
-            sentences.append(_confounded(losses))
+            sentences.insert(0, _confounded(losses))
     if falling := [f"{NAMES[run.params['mapping']]} {run.params['tuning']}" for run in runs if still_falling(run)]:
         sentences.append(
             f"Still learning when training ended, so not the best they can do: {', '.join(dict.fromkeys(falling))}. "
@@ -86,10 +86,10 @@ def _confounded(losses: pd.DataFrame) -> str:
     worse, better = sorted(corners, key=lambda cell: -losses.at[cell])
     mapping, tuning = shapley_shares(losses, worse, better)
     gap = mapping + tuning
-    bigger = "tuning of the language model" if abs(tuning) > abs(mapping) else "mapping network"
+    bigger = "the tuning of the language model" if abs(tuning) > abs(mapping) else "the mapping network"
+    ways = {"frozen": "a frozen", "full": "a tuned"}
     return (
-        f"Comparing MLP with a tuned language model against BERT with a frozen one mixes two changes. "
-        f"Here that gap is {gap:.3f} nats; the mapping network accounts for {mapping:+.3f} of it "
-        f"({mapping / gap:.0%}), "
-        f"tuning the language model for {tuning:+.3f} ({tuning / gap:.0%}). The {bigger} is the larger part."
+        f"Mostly {bigger}: {NAMES[better[0]]} with {ways[better[1]]} language model ends {gap:.3f} nats below "
+        f"{NAMES[worse[0]]} with {ways[worse[1]]} one, and of that gap tuning accounts for {tuning:+.3f} "
+        f"({tuning / gap:.0%}), the mapping network for {mapping:+.3f} ({mapping / gap:.0%})."
     )

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.clip_score import clip_scores
+from clipcap_lib.clip_score import clip_scores, ref_clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
@@ -32,6 +32,7 @@ class Bench:
     frequencies: DocumentFrequencies
     judge: Encoder | None
     constraints: Constraints
+    training_captions: frozenset[str] = frozenset()
 
     @property
     def tokeniser(self) -> Tokeniser:
@@ -78,8 +79,10 @@ def _quality(bench: Bench, captions: list[Caption]) -> pd.Series:
     corpus = score(made, bench.references, bench.tokeniser, bench.frequencies, resamples=1).corpus
     quality = corpus[["CIDEr-D", "BLEU-4"]]
     if bench.judge and bench.judge.encode_texts:
-        quality["CLIPScore"] = float(clip_scores(texts, bench.features, bench.judge, bench.language).mean())
-    return pd.concat([quality, diversity(texts, bench.tokeniser)])
+        given, judged = list(bench.references.values()), (bench.features, bench.judge, bench.language)
+        quality["CLIPScore"] = float(clip_scores(texts, *judged).mean())
+        quality["RefCLIPScore"] = float(ref_clip_scores(texts, given, *judged).mean())
+    return pd.concat([quality, diversity(texts, bench.tokeniser, bench.training_captions)])
 
 
 def contrastive_grid(
