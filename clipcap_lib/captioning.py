@@ -53,6 +53,8 @@ class Captioner:
 
     @cached_property
     def _utility(self) -> Utility:
+        if "language" not in self.params:
+            raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
         tokeniser = DEFAULT[self.data.language]
         return cider_agreement(training_frequencies(prepare_corpus(self.data).table, tokeniser), tokeniser)
 

@@ -15,7 +15,7 @@ from clipcap_lib.experiment import ExperimentError, find_experiment, load_experi
 from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
-from clipcap_lib.runs import enter_project
+from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.strategies import build_strategy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
@@ -198,6 +198,31 @@ def compare(
     for row in worse.itertuples():
         typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} against {found.labels[0]}")
     raise typer.Exit(1 if len(worse) else 0)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="a published checkpoint, .pt or .ckpt")],
+    lm: Annotated[str, typer.Option(help="the language model it was trained on: hub id or folder")],
+    encoder: Annotated[str, typer.Option(help="the image encoder it was trained on, such as clip:ViT-B/32")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write, for `caption --run`")],
+) -> None:
+    """Import a checkpoint of ClipCap-Chinese, rmokady's code or the Lightning rewrite."""
+    from clipcap_lib.checkpoints import import_checkpoint
+
+    try:
+        model, published = import_checkpoint(file, lm, encoder)
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"[red]{error}", highlight=False)
+        raise typer.Exit(2) from None
+    model.save_pretrained(output / "model")
+    write_json(output / "params.json", model.config.model_dump())
+    table = Table("", "what", "where from")
+    for where, facts in (("found in the file", published.found), ("assumed", published.assumed)):
+        for name, value in facts.items():
+            table.add_row(name, value, where)
+    Console(width=100).print(table)
+    typer.echo(f"{output}: ready for `clipcap caption IMAGE --run {output}`")
 
 
 @app.command()

@@ -4,7 +4,7 @@ import pandas as pd
 
 from clipcap_lib.runs import Run, summary_table
 
-NAMES = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer"}
+NAMES = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear"}
 
 
 def loss_table(runs: list[Run]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from clipcap_lib.scene_language import Language
 from clipcap_lib.strategies import parse_strategy
 
 EXPERIMENTS = Path("notebooks/experiments")
-Mapping = Literal["mlp", "bert", "transformer"]
+Mapping = Literal["mlp", "bert", "transformer", "linear"]
 Tuning = Literal["frozen", "lora", "full"]
 COMPARED = [
     "greedy", "beam width:5", "sample top_k:10", "sample top_p:0.9", "sample typical_p:0.9", "sample min_p:0.1",

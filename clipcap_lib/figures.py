@@ -19,7 +19,7 @@ from clipcap_lib.runs import Run
 
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
-MAPPINGS = {"mlp": "#d1495b", "bert": "#2e6f95", "transformer": "#5b8c3e"}
+MAPPINGS = {"mlp": "#d1495b", "bert": "#2e6f95", "transformer": "#5b8c3e", "linear": "#8a6a4f"}
 LINESTYLES = {"frozen": ":", "lora": "-.", "full": "-"}
 
 

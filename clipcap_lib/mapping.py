@@ -26,6 +26,17 @@ class MLPMapper(nn.Module):
         return self.model(embedding).view(len(embedding), self.prefix_length, -1)
 
 
+class LinearMapper(nn.Linear):
+    """One linear layer, as rmokady's code has it for prefixes of more than ten positions; [B, D] → [B, P, n]."""
+
+    def __init__(self, clip_size: int, prefix_length: int, width: int) -> None:
+        super().__init__(clip_size, prefix_length * width)
+        self.prefix_length = prefix_length
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return super().forward(embedding).view(len(embedding), self.prefix_length, -1)
+
+
 class _ConstantsMapper(nn.Module):
     """The frame BERT and transformer share: C tokens made from the image, then P learned constants; read at those."""
 
@@ -123,13 +134,15 @@ class TransformerMapper(_ConstantsMapper):
 def build_mapper(
     mapping: Mapping, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int
 ) -> nn.Module:
-    """The mapping network of that name; `constants`, `layers` and `heads` do not concern an MLP.
+    """The mapping network of that name; `constants`, `layers` and `heads` concern BERT and transformer only.
 
     Raises `ValueError` for an unknown name.
     """
     match mapping:
         case "mlp":
             return MLPMapper(clip_size, prefix_length, width)
+        case "linear":
+            return LinearMapper(clip_size, prefix_length, width)
         case "bert":
             return BertMapper(clip_size, prefix_length, constants, width, layers, heads)
         case "transformer":

@@ -39,6 +39,7 @@ class ClipCapConfig(BaseModel):
     normalize: bool = False
     lora_rank: int = 8
     language_model_sha256: str | None = None
+    stop_token: str | None = None  # what ends a caption instead of the tokenizer's own end token
 
 
 class ClipCapModel(nn.Module):
@@ -66,7 +67,8 @@ class ClipCapModel(nn.Module):
     @cached_property
     def stop_tokens(self) -> tuple[int, ...]:
         """Tokens that end a caption."""
-        return (end_token(self.tokenizer),)
+        own = self.config.stop_token
+        return (end_token(self.tokenizer) if own is None else self.tokenizer.convert_tokens_to_ids(own),)
 
     @property
     def device(self) -> torch.device:
