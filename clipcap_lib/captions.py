@@ -12,6 +12,7 @@ from typing import Literal, NoReturn
 
 import pandas as pd
 
+from clipcap_lib.caption_records import SUFFIXES, read_records
 from clipcap_lib.pictures import picture_fault
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
@@ -60,11 +61,20 @@ class Corpus:
 def read_captions(path: Path, images: Path, format: Format = "auto") -> pd.DataFrame:
     """Read one caption file as it stands; neither images nor duplicates are checked, and there are no splits yet.
 
+    Records (`.json`, `.jsonl`, `.parquet`; see `caption_records`) are told by the file's suffix, lines by their form.
     Columns: image_id (the file name; `.jpg` is added to an id without suffix), image_path, caption_id (k within the
     image; counted up where the file has none), caption. A BOM, CRLF and blank lines are accepted.
     Raises ValueError with file, line, what was expected and what was found.
     """
-    return _parse(path, images, _read_text(path), format)
+    return _read(path, images, format)[0]
+
+
+def _read(path: Path, images: Path, format: Format) -> tuple[pd.DataFrame, str]:
+    """The table of a caption file, and its text where it is a file of lines."""
+    if path.suffix in SUFFIXES:
+        return _as_table(path, images, read_records(path).rename(lambda row: row + 1)), ""
+    text = _read_text(path)
+    return _parse(path, images, text, format), text
 
 
 def _read_text(path: Path) -> str:
@@ -151,6 +161,8 @@ def _as_table(path: Path, images: Path, fields: pd.DataFrame) -> pd.DataFrame:
     table["image_path"] = f"{images}{os.sep}" + table["image_id"]
     table["caption_id"] = fields.get("caption_id", table.groupby("image_id").cumcount()).astype("int64")
     table["caption"] = fields["caption"].str.strip().str.replace(r"[\r\n]+", " ", regex=True)
+    if "split" in fields:
+        table["split"] = fields["split"]
     return table.reset_index(drop=True)
 
 
@@ -172,19 +184,21 @@ def load_corpus(
     """Read a caption file, leave out what cannot be trained on, say what that was, and split the rest by image.
 
     `splits`: a csv `image_id,split`, or how many images each split takes (`train` takes the rest), or None: all train.
+    Splits that the caption file itself has (Karpathy's) go before counts.
     `check_images` decodes every image. Raises FileNotFoundError for a missing file or folder, ValueError for a line
     that does not fit, for an image that the splits file lacks, and where no caption is left.
     """
     if not images_folder.is_dir():
         raise FileNotFoundError(f"the images folder {images_folder} is not there")
-    text = _read_text(captions_file)
-    table = _parse(captions_file, images_folder, text, format)
+    table, text = _read(captions_file, images_folder, format)
     kept, found = _check_captions(table)
     kept, missing = _check_images(kept, images_folder, check_images)
     found = _check_text(captions_file, text) + found + missing + _check_repeats(kept)
     problems = pd.DataFrame(found, columns=["problem", "count", "action", "examples"])
     if kept.empty:
         raise ValueError(f"{captions_file}: of {len(table)} captions none is left\n{problems.to_string(index=False)}")
+    if "split" in kept and not isinstance(splits, Path):
+        return Corpus(kept.reset_index(drop=True), problems)  # the file's own splits: published numbers rest on them
     split = _assign_splits(kept["image_id"], splits, seed)
     return Corpus(kept.assign(split=split).reset_index(drop=True), problems)
 

@@ -1,0 +1,93 @@
+"""Caption files that hold records instead of lines: COCO JSON, Karpathy's split JSON, metadata.jsonl, Parquet."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SUFFIXES = (".json", ".jsonl", ".parquet")
+KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+EXPECTED = {
+    ".json": "COCO captions (`images` and `annotations`) or Karpathy splits (`images` with `sentences`)",
+    ".jsonl": 'one {"file_name": …, "text": …} a line',
+    ".parquet": "the columns file_name (or image, image_id) and text (or caption)",
+}
+NAMES = {"image": "image_id", "image_id": "image_id", "file_name": "image_id", "caption": "caption", "text": "caption"}
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """Columns image_id (the file's name) and caption, and split where the file has one; one row a caption.
+
+    Karpathy's `restval` counts as train and `val` as dev. Raises ValueError naming the file, the place and what was
+    expected there.
+    """
+    readers = {".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
+    table = pd.DataFrame(readers[path.suffix](path))
+    if table.empty:
+        raise ValueError(f"{path}: expected captions, found none")
+    return table
+
+
+def _wrong(path: Path, place: str, found: object) -> ValueError:
+    where = f"{path}, {place}" if place else str(path)
+    return ValueError(f"{where}: expected {EXPECTED[path.suffix]}, found {found!r:.80}")
+
+
+def _json(path: Path) -> list[dict[str, str]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
+        raise _wrong(path, "", type(content).__name__ if images is None else "`images` that are no list of objects")
+    return list(_coco(path, content) if "annotations" in content else _karpathy(path, images))
+
+
+def _coco(path: Path, content: dict[str, Any]) -> Iterator[dict[str, str]]:
+    try:
+        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+    except KeyError as error:
+        raise _wrong(path, "images", f"an image without {error}") from None
+    for number, row in enumerate(content["annotations"]):
+        if not isinstance(row, dict) or row.get("image_id") not in names or not isinstance(row.get("caption"), str):
+            raise _wrong(path, f"annotation {number}", row)
+        yield {"image_id": names[row["image_id"]], "caption": row["caption"]}
+
+
+def _karpathy(path: Path, images: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
+    for number, image in enumerate(images):
+        try:
+            name = "/".join(filter(None, (image.get("filepath", ""), image["filename"])))
+            split = KARPATHY_SPLITS[image["split"]]
+            captions = [str(sentence["raw"]) for sentence in image["sentences"]]
+        except (KeyError, TypeError):
+            raise _wrong(path, f"image {number}", image) from None
+        yield from ({"image_id": name, "caption": caption, "split": split} for caption in captions)
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                found = {NAMES[key]: str(value) for key, value in row.items() if key in NAMES}
+            except (json.JSONDecodeError, AttributeError):
+                raise _wrong(path, f"line {number}", line) from None
+            if len(found) != 2:
+                raise _wrong(path, f"line {number}", line)
+            yield found
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        columns = {name: NAMES[name] for name in pq.read_schema(path).names if name in NAMES}
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from None
+    if sorted(columns.values()) != ["caption", "image_id"]:
+        raise _wrong(path, "", pq.read_schema(path).names)
+    return pd.read_parquet(path, columns=list(columns)).rename(columns=columns).astype("str")
