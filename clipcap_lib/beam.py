@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.rules import Caption, Rules, normalisers
+from clipcap_lib.rules import Caption, Rules, log_probabilities
 from clipcap_lib.strategies import Beam
 
 NEVER = -1e9  # the score of a hypothesis that does not count; finite, so that sums stay comparable
@@ -24,9 +24,8 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     beams = _Beams(prefix, rules, strategy)
     hidden = lm.prefix_hidden[:, -1:]
     while True:
-        logits = lm.logits(hidden.flatten(0, 1))
-        logits -= normalisers(logits)[:, None]
-        allowed = rules.apply(logits, partial(beams.written, hidden.shape[1]))
+        own = log_probabilities(lm.logits(hidden.flatten(0, 1)))
+        allowed = rules.apply(own, partial(beams.written, hidden.shape[1]))
         done = beams.advance(allowed.unflatten(0, hidden.shape[:2]))
         for image, row in zip(beams.images[done].tolist(), done.nonzero()[:, 0].tolist(), strict=True):
             found[image] = beams.best(row)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.rules import Caption, Rules, Transcript, normalisers
+from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
 from clipcap_lib.strategies import Contrastive, Magic
 
 Guide = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -27,12 +27,12 @@ def contrastive_search(
     lm = Continuation(model.language_model, prefix, rules.limit + k)
     past = _History(lm.prefix_hidden, rules.limit, strategy.history)
     hidden = lm.prefix_hidden[:, -1]
-    script = Transcript(len(hidden), rules.limit, hidden.device)
+    script, mask = Transcript(len(hidden), rules.limit, hidden.device), _side_by_side(lm, k)
     while True:
         logits = lm.logits(hidden)
-        sums = normalisers(logits)
+        own = log_probabilities(logits)
         probabilities, candidates = _likeliest(rules.apply(logits, script.written), k)
-        states = lm.step(candidates, _side_by_side(lm, k))
+        states = lm.step(candidates, mask[..., -(lm.length + k) :])
         unit = F.normalize(states.float(), dim=-1)
         scores = (1 - strategy.alpha) * probabilities - strategy.alpha * past.similarity(unit)
         if guide:
@@ -40,7 +40,7 @@ def contrastive_search(
         best = scores.argmax(-1)
         tokens, hidden, chosen = (_pick(options, best) for options in (candidates, states, unit))
         stopping = rules.stop(tokens)
-        script.add(tokens, logits.gather(1, tokens[:, None])[:, 0] - sums, stopping)
+        script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
         if script.step == rules.limit or stopping.all():
             return script.captions()
         lm.keep_one(best, k)
@@ -77,16 +77,17 @@ class _History:
 
 def _likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Probabilities within the whole vocabulary and ids [rows, k]."""
-    scores, ids = logits.topk(k)
-    return (scores - logits.logsumexp(-1, keepdim=True)).exp(), ids
+    scores, ids = logits.log_softmax(-1).topk(k)
+    return scores.exp(), ids
 
 
 def _side_by_side(lm: Continuation, k: int) -> Tensor:
-    """An additive mask [1, 1, k, length + k]: a candidate sees the past and itself."""
-    mask = lm.nothing_hidden[..., : lm.length + k].repeat(1, 1, k, 1)
-    others = ~torch.eye(k, dtype=torch.bool, device=mask.device)
-    mask[..., lm.length :].masked_fill_(others, torch.finfo(mask.dtype).min)
-    return mask
+    """An additive mask [1, 1, k, capacity + k]; its last columns are that of a step: all the past, and only oneself."""
+    capacity = lm.nothing_hidden.shape[-1]
+    others = ~torch.eye(k, dtype=torch.bool, device=lm.nothing_hidden.device)
+    blind = torch.zeros(k, k, dtype=lm.nothing_hidden.dtype, device=others.device)
+    blind.masked_fill_(others, torch.finfo(blind.dtype).min)
+    return torch.cat([blind.new_zeros(k, capacity), blind], dim=1)[None, None]
 
 
 def _pick(options: Tensor, best: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def gpt2_step(body: nn.Module, inputs: Tensor, positions: Tensor, mask: Tensor |
         joint = _affine(block.attn.c_attn, _norm(block.ln_1, hidden)).view(rows, k, 3, heads, width // heads)
         query, key, value = joint.permute(2, 0, 3, 1, 4)
         keys, values = layer.update(key, value)
-        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        mixed = _attend(query, keys, values, mask)
         hidden = hidden + _affine(block.attn.c_proj, mixed.transpose(1, 2).reshape(-1, width))
         inner = F.gelu(_affine(block.mlp.c_fc, _norm(block.ln_2, hidden)), approximate="tanh")
         hidden = hidden + _affine(block.mlp.c_proj, inner)
@@ -54,6 +54,14 @@ def is_plain_gpt2(language_model: nn.Module) -> bool:
 
 def _tanh_gelu(activation: nn.Module) -> bool:
     return isinstance(activation, NewGELUActivation) or getattr(activation, "approximate", None) == "tanh"
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return F.scaled_dot_product_attention(query, keys, values)
+    # Written out: for a few masked queries a row, a CPU does this in a third of the time of the fused kernel.
+    scores = (query @ keys.transpose(2, 3)).mul_(query.shape[-1] ** -0.5).add_(mask)
+    return scores.softmax(-1) @ values
 
 
 def _affine(part: Conv1D, x: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ class Rules:
             raise ValueError(f"token {outside[0]} is not in the vocabulary of {vocabulary:,}")
         if width > vocabulary - len(set(banned)):
             raise ValueError(f"{width} candidates a step, but the vocabulary allows {vocabulary - len(set(banned)):,}")
-        self.stops = torch.tensor(sorted(set(stops)), device=model.device)
+        self.stops = torch.tensor(sorted(set(stops)), dtype=torch.long, device=model.device)
+        self.ends = torch.zeros(vocabulary, dtype=torch.bool, device=model.device).index_fill_(0, self.stops, True)
         self.banned = torch.tensor(sorted(set(banned) - set(stops)), dtype=torch.long, device=model.device)
         self.processors = _processors(constraints, self.stops)
 
@@ -57,15 +58,15 @@ class Rules:
 
     def stop(self, tokens: Tensor) -> Tensor:
         """True where a token ends its caption."""
-        return torch.isin(tokens, self.stops) if len(self.stops) != 1 else tokens == self.stops
+        return self.ends[tokens]
 
 
-def normalisers(logits: Tensor) -> Tensor:
-    """Log of the sum of exponentials of each row [rows]; raises `ValueError` for logits that are not numbers."""
-    sums = logits.logsumexp(-1)
-    if not torch.isfinite(sums).all():
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Log-probabilities [rows, V] of logits; raises `ValueError` for logits that are not numbers."""
+    found = logits.log_softmax(-1)
+    if found[:, 0].isnan().any():  # one NaN or +∞ in a row makes all of its log-probabilities NaN
         raise ValueError("the language model gave logits that are not finite numbers; check its weights and dtype")
-    return sums
+    return found
 
 
 class Transcript:

@@ -16,7 +16,7 @@ from transformers import (
 
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.rules import Caption, Rules, Transcript, normalisers
+from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
 from clipcap_lib.strategies import Greedy, _Sampling
 
 Choose = Callable[[Tensor, Transcript], Tensor]
@@ -32,10 +32,10 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
     script = Transcript(len(hidden), rules.limit, hidden.device)
     while True:
         logits = lm.logits(hidden)
-        sums = normalisers(logits)
+        own = log_probabilities(logits)
         tokens = choose(rules.apply(logits, script.written), script)
         stopping = rules.stop(tokens)
-        script.add(tokens, logits.gather(1, tokens[:, None])[:, 0] - sums, stopping)
+        script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
         if script.step == rules.limit or stopping.all():
             return script.captions()
         if stopping.any():
