@@ -86,10 +86,11 @@ class Explorer:
         ])  # fmt: skip
 
     def _listen(self) -> None:
+        # First of all, or the request that follows would still find the upload.
+        self.picture.observe(lambda _: setattr(self, "upload", None), "value")
         for control in (self.picture, *self.runs, *self.sliders.values()):
             control.observe(lambda _: self.request(), "value")
         self.strategy.observe(lambda _: (self._show_sliders(), self.request()), "value")
-        self.picture.observe(lambda _: setattr(self, "upload", None), "value")
         self.file.observe(lambda change: self._take(change["new"]), "value")
         self.cancel.on_click(lambda _: self._stop("Cancelled."))
 

@@ -88,6 +88,8 @@ def test_a_bad_upload_changes_only_the_status_line(made, tmp_path):
     assert settle(built) == before
     built._take(upload("mine.jpg", (tmp_path / "b.jpg").read_bytes()))
     assert "mine.jpg greedy (20, 10)" in settle(built)
+    built.picture.value = "b"
+    assert "b greedy" in settle(built)
 
 
 def test_cancel_and_a_newer_choice_stop_what_is_under_way(made):
