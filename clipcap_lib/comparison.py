@@ -85,11 +85,21 @@ def _confounded(losses: pd.DataFrame) -> str:
     corners = ("bert", "frozen"), ("mlp", "full")
     worse, better = sorted(corners, key=lambda cell: -losses.at[cell])
     mapping, tuning = shapley_shares(losses, worse, better)
-    gap = mapping + tuning
-    bigger = "the tuning of the language model" if abs(tuning) > abs(mapping) else "the mapping network"
     ways = {"frozen": "a frozen", "full": "a tuned"}
+    parts = {"the mapping network": mapping, "tuning the language model": tuning}
+    bigger, smaller = sorted(parts, key=lambda name: -abs(parts[name]))
     return (
-        f"Mostly {bigger}: {NAMES[better[0]]} with {ways[better[1]]} language model ends {gap:.3f} nats below "
-        f"{NAMES[worse[0]]} with {ways[worse[1]]} one, and of that gap tuning accounts for {tuning:+.3f} "
-        f"({tuning / gap:.0%}), the mapping network for {mapping:+.3f} ({mapping / gap:.0%})."
+        f"Mostly {bigger}: {NAMES[better[0]]} with {ways[better[1]]} language model ends {mapping + tuning:.3f} nats "
+        f"below {NAMES[worse[0]]} with {ways[worse[1]]} one, and {_shares(parts, bigger, smaller)}."
     )
+
+
+def _shares(parts: dict[str, float], bigger: str, smaller: str) -> str:
+    gap = sum(parts.values())
+    if parts[smaller] * parts[bigger] < 0:
+        return (
+            f"{bigger} accounts for more than all of that ({parts[bigger]:+.3f}), "
+            f"while {smaller} worked against it here ({parts[smaller]:+.3f})"
+        )
+    each = (f"{name} accounts for {parts[name]:.3f} ({parts[name] / gap:.0%}) of that" for name in (bigger, smaller))
+    return ", ".join(each)

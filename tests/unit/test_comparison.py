@@ -35,11 +35,20 @@ def test_the_conclusion_names_the_larger_part_and_the_faster_mapping(runs):
     sentences = conclude(runs)
     text = " ".join(sentences)
     assert sentences[0].startswith(
-        "Mostly the tuning of the language model: MLP with a tuned language model ends 2.000"
+        "Mostly tuning the language model: MLP with a tuned language model ends 2.000"
     )
-    assert "tuning accounts for +1.400 (70%), the mapping network for +0.600 (30%)" in sentences[0]
+    assert "tuning the language model accounts for 1.400 (70%) of that" in sentences[0]
+    assert "the mapping network accounts for 0.600 (30%) of that" in sentences[0]
     assert "Language model frozen: best dev loss in nats per token, lowest first: MLP 2.000, BERT 3.000" in text
     assert "One seed a run" in text
+
+
+def test_parts_that_pull_apart_are_said_to():
+    losses = {("mlp", "frozen"): 0.2, ("mlp", "full"): 0.1, ("bert", "frozen"): 0.3, ("bert", "full"): 0.5}
+    found = conclude([run(mapping, tuning, [5.0, best]) for (mapping, tuning), best in losses.items()])[0]
+    assert found.startswith("Mostly the mapping network: MLP with a tuned language model ends 0.200 nats below BERT")
+    assert "the mapping network accounts for more than all of that (+0.250)" in found
+    assert "tuning the language model worked against it here (-0.050)" in found
 
 
 def test_images_until_is_the_first_evaluation_at_or_below():
