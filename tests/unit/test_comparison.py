@@ -34,9 +34,7 @@ def test_the_parts_sum_to_the_gap(runs):
 def test_the_conclusion_names_the_larger_part_and_the_faster_mapping(runs):
     sentences = conclude(runs)
     text = " ".join(sentences)
-    assert sentences[0].startswith(
-        "Mostly tuning the language model: MLP with a tuned language model ends 2.000"
-    )
+    assert sentences[0].startswith("Mostly tuning the language model: MLP with a tuned language model ends 2.000")
     assert "tuning the language model accounts for 1.400 (70%) of that" in sentences[0]
     assert "the mapping network accounts for 0.600 (30%) of that" in sentences[0]
     assert "Language model frozen: best dev loss in nats per token, lowest first: MLP 2.000, BERT 3.000" in text
