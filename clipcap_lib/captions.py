@@ -12,7 +12,7 @@ from typing import Literal, NoReturn
 
 import pandas as pd
 
-from clipcap_lib.caption_records import SUFFIXES, read_records
+from clipcap_lib.caption_records import NAMES, SUFFIXES, read_records
 from clipcap_lib.pictures import picture_fault
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
@@ -31,13 +31,6 @@ LINE_FORMATS: dict[str, tuple[str, str]] = {
     "clipcap-chinese": ("<id><TAB><caption>", r"^(?P<image_id>[^\t#]+)\t(?P<caption>[^\t]*)$"),
 }
 POS_TAG = re.compile(r"(?<=.):[A-Za-z]\w*$")
-CSV_HEADER = {
-    "image": "image_id",
-    "image_id": "image_id",
-    "file_name": "image_id",
-    "caption": "caption",
-    "text": "caption",
-}
 CSV_EXPECTED = "a header with two columns (image or file_name; caption or text)"
 UNSAFE_ID = r"(?:^|/)\.{0,2}(?:/|$)|^[A-Za-z]:|\\|\x00"  # '..', '.' or nothing between slashes; C:; backslash; NUL
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -129,7 +122,7 @@ def _read_lines(path: Path, lines: pd.Series, name: str) -> pd.DataFrame:
 
 def _csv_header(line: str) -> tuple[list[str], str] | None:
     delimiter = "\t" if "\t" in line else ","
-    columns = [CSV_HEADER.get(cell.strip(' "').lower(), "") for cell in line.split(delimiter)]
+    columns = [NAMES.get(cell.strip(' "').lower(), "") for cell in line.split(delimiter)]
     return (columns, delimiter) if sorted(columns) == ["caption", "image_id"] else None
 
 
