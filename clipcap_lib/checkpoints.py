@@ -83,7 +83,7 @@ def import_checkpoint(path: Path, language_model: str, encoder: str) -> tuple[Cl
             f"{path}: its language model has {own.shape[0]:,} tokens of width {own.shape[1]}, "
             f"{language_model} has {vocabulary:,} of width {width}"
         )
-    config = _config(published, width, language_model, encoder)
+    config = _config(path, published, width, language_model, encoder)
     model = ClipCapModel(config, lm, tokenizer)
     _check_stop(model, path)
     model.load_trainable(_renamed(published, model), str(path))
@@ -123,14 +123,17 @@ def _mapping(path: Path, mapper: dict[str, Tensor]) -> Mapping:
 def _tie(path: Path, language_model: dict[str, Tensor]) -> None:
     """GPT-2's output weights are its token embeddings: one copy is enough, a different one would be lost."""
     head = language_model.pop("lm_head.weight", None)
-    if head is not None and not torch.equal(head, language_model["transformer.wte.weight"]):
+    table = language_model.get("transformer.wte.weight")
+    if head is not None and table is not None and not torch.equal(head, table):
         raise ValueError(f"{path}: lm_head.weight differs from the token embeddings; GPT-2 ties them")
 
 
-def _config(published: Published, width: int, language_model: str, encoder: str) -> ClipCapConfig:
+def _config(path: Path, published: Published, width: int, language_model: str, encoder: str) -> ClipCapConfig:
     mapper, found, assumed = published.mapper, published.found, published.assumed
     first = {"mlp": "model.0.weight", "linear": "weight"}.get(published.mapping, "linear.weight")
     last = {"mlp": "model.2.weight", "linear": "weight"}.get(published.mapping, "prefix_const")
+    if missing := sorted({first, last} - mapper.keys()):
+        raise ValueError(f"{path}: missing weights {[f'mapper.{key}' for key in missing]}, which tell the sizes")
     rows = mapper[last].shape[0]
     prefix_length = rows if last == "prefix_const" else rows // width
     constants = mapper[first].shape[0] // width if last == "prefix_const" else prefix_length

@@ -220,6 +220,8 @@ def test_sizes_are_read_off_the_file_and_the_rest_is_said_to_be_assumed(publish,
     ("changed", "message"),
     [
         ({"clip_project.model.2.bias": None}, r"missing weights \['mapper.model.2.bias'\]"),
+        ({"clip_project.model.0.weight": None}, r"missing weights \['mapper.model.0.weight'\]"),
+        ({"gpt.transformer.wte.weight": None}, r"missing weights .*wte.weight"),
         ({"clip_project.model.3.bias": torch.ones(1)}, r"surplus weights \['mapper.model.3.bias'\]"),
         ({"gpt.transformer.h.1.ln_1.bias": None}, r"missing weights .*h.1.ln_1.bias"),
         ({"decoder.x": torch.ones(1)}, r"keys \['decoder.x'\] belong to no known implementation"),
