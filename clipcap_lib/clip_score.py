@@ -18,7 +18,7 @@ def clip_scores(captions: list[str], images: Tensor, judge: Encoder, language: L
 
     Raises `ValueError` for an encoder without a text side.
     """
-    return WEIGHT * F.cosine_similarity(_embed(captions, judge, language), images.float()).clamp_min(0)
+    return _against_images(_embed(captions, judge, language), images)
 
 
 @torch.inference_mode()
@@ -29,14 +29,18 @@ def ref_clip_scores(
 
     Raises `ValueError` for an encoder without a text side.
     """
-    made = F.normalize(_embed(captions, judge, language), dim=-1)
-    given = F.normalize(_embed([text for row in references for text in row], judge, language), dim=-1)
+    made = _embed(captions, judge, language)
+    given = _embed([text for row in references for text in row], judge, language)
     nearest = torch.stack([
-        (rows @ caption).max().clamp_min(0)
+        F.cosine_similarity(rows, caption[None]).max().clamp_min(0)
         for rows, caption in zip(given.split([len(row) for row in references]), made, strict=True)
     ])  # fmt: skip
-    plain = clip_scores(captions, images, judge, language)
+    plain = _against_images(made, images)
     return 2 * plain * nearest / (plain + nearest).clamp_min(1e-12)
+
+
+def _against_images(texts: Tensor, images: Tensor) -> Tensor:
+    return WEIGHT * F.cosine_similarity(texts, images.float()).clamp_min(0)
 
 
 def _embed(texts: list[str], judge: Encoder, language: Language) -> Tensor:

@@ -52,6 +52,10 @@ def run_label(run: Run) -> str:
 # --- curves --------------------------------------------------------------------------------------------------------
 
 
+def _smoothed(train: pd.DataFrame) -> pd.Series:
+    return train["value"].ewm(span=max(2, len(train) // 25)).mean()
+
+
 def _series(run: Run, split: str) -> pd.DataFrame:
     history = run.history
     return history[(history["split"] == split) & (history["metric"] == "loss")]
@@ -62,7 +66,7 @@ def _draw_run(axis: Axes, runs: list[Run], x: str) -> None:
     color, label = MAPPINGS[runs[0].params["mapping"]], run_label(runs[0])
     for run in runs:
         train = _series(run, "train")
-        smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
+        smooth = _smoothed(train)
         axis.plot(train[x], train["value"], color=color, alpha=0.12, linewidth=0.7)
         axis.plot(train[x], smooth, color=color, linewidth=2, label=label if run is runs[0] else None)
         dev = _series(run, "dev")
@@ -96,7 +100,7 @@ def overlaid_curves(runs: dict[str, Run]) -> Figure:
     figure, axes = _subplots(1, 2, figsize=(11.2, 4.4), sharey=True)
     for (label, run), color in zip(runs.items(), sns.color_palette("deep", len(runs)), strict=True):
         train, dev = _series(run, "train"), _series(run, "dev")
-        smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
+        smooth = _smoothed(train)
         for axis, x in zip(axes, ("images", "seconds"), strict=True):
             axis.plot(train[x], smooth, color=color, linewidth=2, label=label)
             axis.plot(dev[x], dev["value"], color=color, linewidth=1.4, linestyle="--")
@@ -111,7 +115,7 @@ def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
     figure, axis = _subplots(figsize=(8, 4))
     train, dev = (run_history[run_history["split"] == split] for split in ("train", "dev"))
     axis.plot(train["images"], train["value"], color=color, alpha=0.15, linewidth=0.7)
-    smooth = train["value"].ewm(span=max(2, len(train) // 25)).mean()
+    smooth = _smoothed(train)
     axis.plot(train["images"], smooth, color=color, linewidth=2, label="train, smoothed")
     axis.plot(dev["images"], dev["value"], color=color, linestyle="--", marker=".", label="dev")
     best = dev.loc[dev["value"].idxmin()]
