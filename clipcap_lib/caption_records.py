@@ -1,4 +1,4 @@
-"""Caption files that hold records instead of lines: COCO JSON, Karpathy's split JSON, metadata.jsonl, Parquet."""
+"""Caption files that hold records instead of lines: COCO and Karpathy JSON, metadata.jsonl, Parquet, pickles."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SUFFIXES = (".json", ".jsonl", ".parquet")
+from clipcap_lib.embedding_pickles import read_embedding_pickle
+
+SUFFIXES = (".json", ".jsonl", ".parquet", ".pkl")
 KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 EXPECTED = {
     ".json": "COCO captions (`images` and `annotations`) or Karpathy splits (`images` with `sentences`)",
@@ -26,6 +28,7 @@ def read_records(path: Path) -> pd.DataFrame:
     expected there.
     """
     readers = {".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
+    readers[".pkl"] = lambda path: read_embedding_pickle(path).captions
     table = pd.DataFrame(readers[path.suffix](path))
     if table.empty:
         raise ValueError(f"{path}: expected captions, found none")

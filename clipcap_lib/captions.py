@@ -51,18 +51,19 @@ class Corpus:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_captions(path: Path, images: Path, format: Format = "auto") -> pd.DataFrame:
+def read_captions(path: Path, images: Path | None, format: Format = "auto") -> pd.DataFrame:
     """Read one caption file as it stands; neither images nor duplicates are checked, and there are no splits yet.
 
-    Records (`.json`, `.jsonl`, `.parquet`; see `caption_records`) are told by the file's suffix, lines by their form.
-    Columns: image_id (the file name; `.jpg` is added to an id without suffix), image_path, caption_id (k within the
-    image; counted up where the file has none), caption. A BOM, CRLF and blank lines are accepted.
+    Records (see `caption_records`) are told by the file's suffix, lines by their form.
+    Columns: image_id (the file name; `.jpg` is added to an id without suffix), image_path (empty where `images` is
+    None: embeddings without pictures), caption_id (k within the image; counted up where the file has none), caption.
+    A BOM, CRLF and blank lines are accepted.
     Raises ValueError with file, line, what was expected and what was found.
     """
     return _read(path, images, format)[0]
 
 
-def _read(path: Path, images: Path, format: Format) -> tuple[pd.DataFrame, str]:
+def _read(path: Path, images: Path | None, format: Format) -> tuple[pd.DataFrame, str]:
     """The table of a caption file, and its text where it is a file of lines."""
     if path.suffix in SUFFIXES:
         return _as_table(path, images, read_records(path).rename(lambda row: row + 1)), ""
@@ -83,7 +84,7 @@ def _refuse(path: Path, line: int, expected: str, found: object) -> NoReturn:
     raise ValueError(f"{path}, line {line}: expected {expected}, found {found!r:.80}")
 
 
-def _parse(path: Path, images: Path, text: str, format: Format) -> pd.DataFrame:
+def _parse(path: Path, images: Path | None, text: str, format: Format) -> pd.DataFrame:
     text = text.removeprefix("\ufeff")
     lines = pd.Series(text.split("\n")).str.removesuffix("\r")
     lines.index += 1
@@ -145,13 +146,13 @@ def _read_csv(path: Path, text: str, first: int) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype="str").iloc[1:]
 
 
-def _as_table(path: Path, images: Path, fields: pd.DataFrame) -> pd.DataFrame:
+def _as_table(path: Path, images: Path | None, fields: pd.DataFrame) -> pd.DataFrame:
     ids = fields["image_id"].str.strip()
     if (unsafe := ids.str.contains(UNSAFE_ID)).any():
         line = unsafe.idxmax()
         _refuse(path, line, "a plain path inside the images folder (relative, no '..', no backslash)", ids[line])
-    table = pd.DataFrame({"image_id": _file_names(ids)})
-    table["image_path"] = f"{images}{os.sep}" + table["image_id"]
+    table = pd.DataFrame({"image_id": file_names(ids)})
+    table["image_path"] = f"{images}{os.sep}" + table["image_id"] if images else ""
     table["caption_id"] = fields.get("caption_id", table.groupby("image_id").cumcount()).astype("int64")
     table["caption"] = fields["caption"].str.strip().str.replace(r"[\r\n]+", " ", regex=True)
     if "split" in fields:
@@ -159,7 +160,8 @@ def _as_table(path: Path, images: Path, fields: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def _file_names(ids: pd.Series) -> pd.Series:
+def file_names(ids: pd.Series) -> pd.Series:
+    """Image ids as they stand in a corpus table: `.jpg` is added to an id without suffix."""
     return ids.where(ids.str.contains(r"\.[^/]*$"), ids + ".jpg")
 
 
@@ -167,33 +169,56 @@ def _file_names(ids: pd.Series) -> pd.Series:
 
 
 def load_corpus(
-    captions_file: Path,
-    images_folder: Path,
+    captions: Path | dict[str, Path],
+    images_folder: Path | None,
     splits: Path | dict[str, int] | None,
     seed: int,
     format: Format = "auto",
     check_images: bool = True,
 ) -> Corpus:
-    """Read a caption file, leave out what cannot be trained on, say what that was, and split the rest by image.
+    """Read captions, leave out what cannot be trained on, say what that was, and split the rest by image.
 
-    `splits`: a csv `image_id,split`, or how many images each split takes (`train` takes the rest), or None: all train.
-    Splits that the caption file itself has (Karpathy's) go before counts.
+    `captions`: one file, or a file for each split by its name. `images_folder` is None where there are embeddings
+    instead of pictures. `splits`: a csv `image_id,split`, or how many images each split takes (`train` takes the rest),
+    or None: all train. Splits that the caption files themselves have (one file each, or Karpathy's) go before counts.
     `check_images` decodes every image. Raises FileNotFoundError for a missing file or folder, ValueError for a line
-    that does not fit, for an image that the splits file lacks, and where no caption is left.
+    that does not fit, for an image in two splits or none, and where no caption is left.
     """
-    if not images_folder.is_dir():
+    if images_folder and not images_folder.is_dir():
         raise FileNotFoundError(f"the images folder {images_folder} is not there")
-    table, text = _read(captions_file, images_folder, format)
-    kept, found = _check_captions(table)
-    kept, missing = _check_images(kept, images_folder, check_images)
-    found = _check_text(captions_file, text) + found + missing + _check_repeats(kept)
-    problems = pd.DataFrame(found, columns=["problem", "count", "action", "examples"])
+    table, found = _read_all(captions, images_folder, format)
+    kept, more = _check_captions(table)
+    found += more
+    if images_folder:
+        kept, more = _check_images(kept, images_folder, check_images)
+        found += more
+    problems = pd.DataFrame(found + _check_repeats(kept), columns=["problem", "count", "action", "examples"])
     if kept.empty:
-        raise ValueError(f"{captions_file}: of {len(table)} captions none is left\n{problems.to_string(index=False)}")
+        files = ", ".join(map(str, captions.values())) if isinstance(captions, dict) else captions
+        raise ValueError(f"{files}: of {len(table)} captions none is left\n{problems.to_string(index=False)}")
     if "split" in kept and not isinstance(splits, Path):
         return Corpus(kept.reset_index(drop=True), problems)  # the file's own splits: published numbers rest on them
     split = _assign_splits(kept["image_id"], splits, seed)
     return Corpus(kept.assign(split=split).reset_index(drop=True), problems)
+
+
+def _read_all(
+    captions: Path | dict[str, Path], images: Path | None, format: Format
+) -> tuple[pd.DataFrame, list[Problem]]:
+    if isinstance(captions, Path):
+        table, text = _read(captions, images, format)
+        return table, _check_text(captions, text)
+    tables, found = [], []
+    for split, path in captions.items():
+        table, problems = _read_all(path, images, format)
+        tables.append(table.assign(split=split))
+        found += problems
+    table = pd.concat(tables, ignore_index=True)
+    splits_of = table.drop_duplicates(["image_id", "split"])
+    if (twice := splits_of["image_id"].duplicated()).any():
+        files = ", ".join(map(str, captions.values()))
+        raise ValueError(f"{files}: images in two of these files: {_examples(splits_of['image_id'][twice])}")
+    return table, found
 
 
 def _note(problem: str, action: str, seen: Iterable[str], count: int = 0) -> list[Problem]:
@@ -269,7 +294,7 @@ def read_splits(path: Path) -> dict[str, str]:
     rows = pd.DataFrame(csv.DictReader(io.StringIO(text, newline="")), dtype="str").fillna("")
     if not {"image_id", "split"} <= set(rows.columns):
         _refuse(path, 1, "the columns image_id,split and a row per image", text.partition("\n")[0])
-    rows = rows.assign(image_id=_file_names(rows["image_id"])).drop_duplicates(["image_id", "split"])
+    rows = rows.assign(image_id=file_names(rows["image_id"])).drop_duplicates(["image_id", "split"])
     wrong = rows[rows["image_id"].duplicated() | (rows["split"] == "")]["image_id"]
     if len(wrong):
         raise ValueError(f"{path}: expected one split per image, {len(wrong)} have none or two: {_examples(wrong)}")

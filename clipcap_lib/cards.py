@@ -27,7 +27,10 @@ def thumbnail(picture: str | Path | Image.Image, side: int = 128) -> str:
 
 
 def picture_tag(picture: str | Path | Image.Image, alt: str, side: int = 128) -> str:
-    """A picture as an HTML image that needs no other file."""
+    """A picture as an HTML image that needs no other file; for an empty path its description in a box."""
+    if picture == "":
+        box = f"width:{side}px;padding:8px;border:1px solid #e3e7eb;border-radius:6px;flex:none;font-size:12px"
+        return f'<div style="{box};box-sizing:border-box;overflow-wrap:anywhere">{html.escape(alt)}</div>'
     style = f"border-radius:6px;flex:none;margin:0;width:{side}px;height:auto"
     return f'<img src="{thumbnail(picture, side)}" alt="{html.escape(alt)}" style="{style}">'
 

@@ -9,13 +9,16 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from clipcap_lib.batches import tokenize_captions
-from clipcap_lib.captions import load_corpus
+from clipcap_lib.captions import Corpus, file_names, load_corpus
+from clipcap_lib.embedding_pickles import read_embedding_pickle
 from clipcap_lib.emoji_scenes import read_scenes, write_corpus
+from clipcap_lib.encoders import Encoder
 from clipcap_lib.experiment import Data
-from clipcap_lib.features import Features
+from clipcap_lib.features import Features, extract_features
 from clipcap_lib.scene_language import Scene
 from clipcap_lib.training import Split
 
@@ -27,20 +30,30 @@ SCENE_SPLITS = {
 }
 
 
+VECTORS = "embeddings.npy"
+
+
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """The caption table, what was wrong with the files, and the truth where it is known."""
+    """The caption table, what was wrong with the files, the truth where it is known, embeddings where they came along.
+
+    `vectors` [rows of `images`, D], memory-mapped, is what a published pickle holds; None where there are pictures.
+    """
 
     table: pd.DataFrame
     problems: pd.DataFrame
     scenes: dict[str, Scene] | None
+    vectors: np.ndarray | None
     fingerprint: str
 
     @property
     def images(self) -> pd.DataFrame:
-        """One row an image (image_id, image_path, split): the order that features are stored in."""
+        """One row an image and split (image_id, image_path, split): the order that features stand in.
+
+        An image is in one split, unless `dev_split: caption` shares its captions out among two.
+        """
         columns = ["image_id", "image_path", "split"]
-        return self.table[columns].drop_duplicates("image_id").reset_index(drop=True)
+        return self.table[columns].drop_duplicates(["image_id", "split"]).reset_index(drop=True)
 
     def references(self) -> pd.Series:
         """The captions of each image, as a list by image_id."""
@@ -59,14 +72,27 @@ def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
     if not (prepared / "DONE").exists():
         _prepare(data, folder, prepared)
     table, problems = pd.read_parquet(prepared / "captions.parquet"), pd.read_parquet(prepared / "problems.parquet")
-    return PreparedCorpus(table, problems, read_scenes(folder) if folder else None, fingerprint)
+    vectors = np.load(prepared / VECTORS, mmap_mode="r") if (prepared / VECTORS).exists() else None
+    return PreparedCorpus(table, problems, read_scenes(folder) if folder else None, vectors, fingerprint)
+
+
+def corpus_features(prepared: PreparedCorpus, encoder: Encoder, images: pd.DataFrame) -> Features:
+    """The embeddings of these rows of `prepared.images`: those that came with the captions, or the encoder's.
+
+    Raises `ValueError` where the embeddings that came along are not as wide as the encoder's.
+    """
+    if prepared.vectors is None:
+        return extract_features(encoder, [Path(path) for path in images["image_path"]], Path("data/features"))
+    if (width := prepared.vectors.shape[1]) != encoder.width:
+        raise ValueError(f"the captions came with embeddings of width {width}; {encoder.name} makes {encoder.width}")
+    return Features(prepared.vectors, images.index.to_numpy(), 0.0, 0)
 
 
 def make_splits(corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int) -> dict[str, Split]:
     """Every split of a corpus by name, tokenised once; image positions are those of `corpus.images`."""
     images = corpus.images
-    number = pd.Series(images.index, index=images["image_id"])
-    owners = number[corpus.table["image_id"]].tolist()
+    number = pd.Series(images.index, index=pd.MultiIndex.from_frame(images[["image_id", "split"]]))
+    owners = number[pd.MultiIndex.from_frame(corpus.table[["image_id", "split"]])].tolist()
     tokens = tokenize_captions(corpus.table["caption"].tolist(), owners, tokenizer, max_tokens)
     return {name: Split(features, tokens, rows.index.to_numpy()) for name, rows in images.groupby("split")}
 
@@ -97,7 +123,7 @@ def _generator() -> str:
 
 
 def _fingerprint(data: Data) -> str:
-    files = [Path(name) for name in (data.captions_file, data.splits_file) if name]
+    files = [*data.caption_files.values(), *([Path(data.splits_file)] if data.splits_file else [])]
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
@@ -107,14 +133,40 @@ def _fingerprint(data: Data) -> str:
 
 
 def _prepare(data: Data, folder: Path | None, prepared: Path) -> None:
-    if folder:
-        corpus = load_corpus(
-            folder / f"captions.{data.language}.token", folder / "images", folder / "splits.csv", data.data_seed
-        )
-    else:
-        splits = Path(data.splits_file) if data.splits_file else {"dev": data.dev_images, "test": data.test_images}
-        corpus = load_corpus(Path(data.captions_file), Path(data.images_folder), splits, data.data_seed)
+    corpus = _load_scenes(data, folder) if folder else _load_files(data)
+    table = _dev_by_caption(corpus.table, data) if data.dev_split == "caption" else corpus.table
     prepared.mkdir(parents=True, exist_ok=True)
-    corpus.table.to_parquet(prepared / "captions.parquet", index=False)
+    table.to_parquet(prepared / "captions.parquet", index=False)
     corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
+    if not data.has_pictures:
+        _keep_vectors(data, table, prepared / VECTORS)
     (prepared / "DONE").touch()
+
+
+def _load_scenes(data: Data, folder: Path) -> Corpus:
+    captions = folder / f"captions.{data.language}.token"
+    return load_corpus(captions, folder / "images", folder / "splits.csv", data.data_seed)
+
+
+def _load_files(data: Data) -> Corpus:
+    files = data.caption_files
+    sizes = {"test": data.test_images} | ({"dev": data.dev_images} if data.dev_split == "image" else {})
+    splits = Path(data.splits_file) if data.splits_file else sizes
+    images = Path(data.images_folder) if data.images_folder else None
+    return load_corpus(files if len(files) > 1 else files["train"], images, splits, data.data_seed)
+
+
+def _dev_by_caption(table: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """As ClipCap-Chinese: `dev_images` captions drawn from all but the test images', whatever image they belong to."""
+    pool = table.index[table["split"].isin(["train", "dev"])].to_numpy()
+    drawn = np.random.default_rng(data.data_seed).choice(pool, min(data.dev_images, len(pool) - 1), replace=False)
+    split = table["split"].where(table["split"] != "dev", "train")
+    split[drawn] = "dev"
+    return table.assign(split=split)
+
+
+def _keep_vectors(data: Data, table: pd.DataFrame, path: Path) -> None:
+    pickles = [read_embedding_pickle(file) for file in data.caption_files.values()]
+    row = {name: (p, i) for p in pickles for i, name in enumerate(file_names(pd.Series(p.image_ids)))}
+    order = [row[name] for name in table.drop_duplicates(["image_id", "split"])["image_id"]]
+    np.save(path, np.stack([pickle.vectors[i] for pickle, i in order]))

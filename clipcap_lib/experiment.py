@@ -37,13 +37,34 @@ class Data(_Section):
     compositional_images: int = Field(500, ge=0, description="emoji scenes only: held-out pairs and counts")
     data_seed: int = 1
     captions_file: str | None = None
-    images_folder: str | None = None
+    dev_captions_file: str | None = Field(None, description="with test_captions_file: a file for each split")
+    test_captions_file: str | None = None
+    images_folder: str | None = Field(None, description="not needed for a .pkl, which brings its embeddings")
     splits_file: str | None = None
+    dev_split: Literal["image", "caption"] = Field(
+        "image", description="caption, as published: dev captions drawn from all captions, so training saw their images"
+    )
+
+    @property
+    def has_pictures(self) -> bool:
+        """False where a published pickle brings embeddings and no pictures."""
+        return self.corpus == "emoji-scenes" or self.images_folder is not None
+
+    @property
+    def caption_files(self) -> dict[str, Path]:
+        """The caption files by split; a single one stands as `train`."""
+        named = {"train": self.captions_file, "dev": self.dev_captions_file, "test": self.test_captions_file}
+        return {split: Path(name) for split, name in named.items() if name}
 
     @model_validator(mode="after")
     def _files_are_named(self) -> "Data":
-        if self.corpus == "files" and not (self.captions_file and self.images_folder):
+        pickled = bool(self.captions_file and self.captions_file.endswith(".pkl"))
+        if self.corpus == "files" and not (self.captions_file and (self.images_folder or pickled)):
             raise ValueError("corpus: files needs captions_file and images_folder")
+        if (self.dev_captions_file is None) != (self.test_captions_file is None):
+            raise ValueError("dev_captions_file and test_captions_file go together: a file for each split")
+        if self.splits_file and self.test_captions_file:
+            raise ValueError("the splits come from splits_file or from a caption file each, not from both")
         return self
 
 

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from clipcap_lib import cards
 from clipcap_lib.captioning import Captioner
-from clipcap_lib.corpora import prepare_corpus
+from clipcap_lib.corpora import corpus_features, prepare_corpus
 from clipcap_lib.decoding import Caption, Constraints
 from clipcap_lib.decoding_study import token_choices
-from clipcap_lib.features import extract_features
 from clipcap_lib.neighbours import nearest_pictures
 from clipcap_lib.prefixes import interpret
 from clipcap_lib.strategies import Strategy
@@ -42,12 +41,11 @@ class Subject:
     @cached_property
     def training(self) -> tuple[pd.DataFrame, Tensor]:
         """The training pictures with one caption each, and their features."""
-        table = prepare_corpus(self.captioner.data).table
-        pictures = table[table["split"] == "train"].drop_duplicates("image_id").reset_index(drop=True)
-        store = extract_features(
-            self.captioner.encoder, [Path(p) for p in pictures["image_path"]], Path("data/features")
-        )
-        return pictures, store.tensor()
+        corpus = prepare_corpus(self.captioner.data)
+        pictures = corpus.images[corpus.images["split"] == "train"]
+        store = corpus_features(corpus, self.captioner.encoder, pictures)
+        captions = corpus.references().str[0][pictures["image_id"]]
+        return pictures.assign(caption=captions.to_numpy()).reset_index(drop=True), store.tensor()
 
     def caption(self, picture: Image.Image, key: str, strategy: Strategy, max_new_tokens: int = 40) -> list[Caption]:
         """The captions of one picture, best first."""

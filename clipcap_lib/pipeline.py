@@ -39,6 +39,7 @@ class Job:
         return self.folder.name
 
 
+INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
 COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore")
 
 
@@ -83,7 +84,9 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
         job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
     )
     run_folders = [run.folder.as_posix() for run in runs]
-    return [data, features, *runs, *(job(name, runs, runs=run_folders, interactive=False) for name in COMPARISONS)]
+    # The explorer is about one picture: there is nothing to explore where embeddings came without pictures.
+    names = [name for name in COMPARISONS if experiment.data.has_pictures or name != "07_explore"]
+    return [data, features, *runs, *(job(name, runs, runs=run_folders, interactive=False) for name in names)]
 
 
 def notebook_parameters(path: Path) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def library_hash() -> str:
 
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
-    names = [str(parameters.get(key, "")) for key in ("encoder", "language_model", "captions_file", "splits_file")]
+    names = [str(parameters.get(key, "")) for key in INPUTS]
     paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
     found = [
         file

@@ -231,3 +231,33 @@ def test_statistics_per_split(tmp_path, images) -> None:
         {"split": "train", "images": 2, "captions": 2, "captions_per_image": 1.0}
         | {"mean_characters": 3.5, "max_characters": 4, "distinct_characters": 3},
     ]
+
+
+CN_FILES = {
+    "train": "1#zhb#0 两 个 人\r\n1#zhb#1 两 人\r\n",
+    "dev": "2#zhb#0 一 只 猫\r\n\r\n",
+    "test": "3#zhm#0 一:m 只:q 猫:n\r\n",
+}
+
+
+def test_a_file_for_each_split_as_flickr30k_cn_is_published(tmp_path, images) -> None:
+    files = {split: write(tmp_path, f"\ufeff{text}", f"{split}.txt") for split, text in CN_FILES.items()}
+    corpus = load_corpus(files, images, {"dev": 1, "test": 1}, seed=0)
+    assert corpus.table["split"].tolist() == ["train", "train", "dev", "test"]
+    assert corpus.table["caption"].tolist() == ["两个人", "两人", "一只猫", "一只猫"]
+    assert corpus.problems["problem"].value_counts()["byte order mark"] == 3
+
+
+def test_an_image_in_the_files_of_two_splits_is_refused(tmp_path, images) -> None:
+    files = {split: write(tmp_path, text, f"{split}.txt") for split, text in CN_FILES.items()}
+    write(tmp_path, "1#zhb#0 一 只 猫", "dev.txt")
+    with pytest.raises(ValueError, match=r"dev\.txt.*images in two of these files: 1\.jpg"):
+        load_corpus(files, images, None, seed=0)
+
+
+def test_one_missing_image_costs_its_captions_alone(tmp_path, images) -> None:
+    files = {split: write(tmp_path, text, f"{split}.txt") for split, text in CN_FILES.items()}
+    (images / "2.jpg").unlink()
+    corpus = load_corpus(files, images, None, seed=0)
+    assert corpus.table["image_id"].tolist() == ["1.jpg", "1.jpg", "3.jpg"]
+    assert "2.jpg" in corpus.problems.set_index("problem")["examples"]["caption of an image that is not there"]
