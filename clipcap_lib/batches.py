@@ -15,13 +15,15 @@ ROW = 64  # positions a row has at least room for: short images share one, so th
 class CaptionTokens:
     """All captions as one array of token numbers: caption i is `ids[bounds[i]:bounds[i + 1]]`, end token included.
 
-    `captions_of[j]` are the caption numbers of image j; `truncated` counts captions that had to be shortened.
+    `captions_of[j]` are the caption numbers of image j; `truncated` counts captions that had to be shortened to
+    `max_tokens`.
     """
 
     ids: np.ndarray
     bounds: np.ndarray
     captions_of: list[np.ndarray]
     truncated: int
+    max_tokens: int
 
     def caption(self, number: int) -> np.ndarray:
         return self.ids[self.bounds[number] : self.bounds[number + 1]]
@@ -58,29 +60,53 @@ def end_token(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def tokenize_captions(
-    captions: list[str], images: list[int], tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> CaptionTokens:
+    captions: list[str], images: list[int], tokenizer: PreTrainedTokenizerBase, max_tokens: int,
+    append_end: bool = True,
+) -> CaptionTokens:  # fmt: skip
     """Tokenise captions, each closed by the end token; `images[i]` is the image number of caption i.
 
-    A caption longer than `max_tokens` loses words, never its end token.
+    A caption longer than `max_tokens` loses words, never its end token. Without `append_end` captions stay as they are:
+    their own last token, a full stop, is to end them.
     """
     texts = tokenizer(captions, add_special_tokens=False)["input_ids"]
-    end = end_token(tokenizer)
-    closed = [[*ids[: max_tokens - 1], end] for ids in texts]
+    end = [end_token(tokenizer)] if append_end else []
+    closed = [[*ids[: max_tokens - len(end)], *end] for ids in texts]
     bounds = np.cumsum([0, *map(len, closed)])
     order = np.argsort(images, kind="stable")
     starts = np.searchsorted(np.asarray(images)[order], np.arange(max(images) + 2))
     captions_of = [order[a:b] for a, b in pairwise(starts)]
     flat = np.concatenate([np.asarray(ids, dtype=np.int32) for ids in closed])
-    return CaptionTokens(flat, bounds, captions_of, sum(len(ids) >= max_tokens for ids in texts))
+    truncated = sum(len(ids) + len(end) > max_tokens for ids in texts)
+    return CaptionTokens(flat, bounds, captions_of, truncated, max_tokens)
 
 
-def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int) -> Packed:
+@dataclass(frozen=True)
+class Padding:
+    """Fills captions up to a length with a token that is trained like a word: the published loss."""
+
+    token: int
+    length: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, tokens: CaptionTokens) -> "Padding":
+        """Up to the longest caption allowed; raises ValueError where the tokenizer has no padding token."""
+        if tokenizer.pad_token_id is None:
+            raise ValueError(f"padding_in_loss needs a padding token, and {type(tokenizer).__name__} has none")
+        return cls(tokenizer.pad_token_id, tokens.max_tokens)
+
+    def fill(self, caption: np.ndarray) -> np.ndarray:
+        return np.pad(caption, (0, self.length - len(caption)), constant_values=self.token)
+
+
+def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int, padding: Padding | None = None) -> Packed:
     """Lay the captions of each image side by side behind one prefix of P positions, and short images into one row.
 
     A caption sees its prefix and its own past, not its neighbours, and its positions go on from P: loss and gradients
-    are those of one caption a row. The end token is predicted but never read.
+    are those of one caption a row. The end token is predicted but never read. Padding is predicted and never seen.
     """
+    lengths = [[len(caption) for caption in captions] for captions in captions_per_image]
+    if padding:
+        captions_per_image = [[padding.fill(caption) for caption in captions] for captions in captions_per_image]
     sizes = [prefix_length + sum(len(caption) - 1 for caption in captions) for captions in captions_per_image]
     places = _first_fit(sizes, max(ROW, *sizes))
     shape = max(row for row, _ in places) + 1, max(at + size for (_, at), size in zip(places, sizes, strict=True))
@@ -97,6 +123,7 @@ def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int) -> Pack
             input_ids[row, column:end] = torch.from_numpy(caption[:-1].astype(np.int64))
             positions[row, column:end] = torch.arange(prefix_length, prefix_length + end - column)
             numbers[row, column:end] = number
+            numbers[row, column + lengths[image][number - 1] : end] = -number  # its padding, hidden from all
             predictors = np.concatenate([[start + prefix_length - 1], np.arange(column, end)])
             targets.append((np.full(len(caption), row), predictors, caption))
             column = end
@@ -122,7 +149,7 @@ def _joined(parts: list[tuple[np.ndarray, ...]]) -> list[Tensor]:
 
 def _block_causal(owners: Tensor, numbers: Tensor) -> Tensor:
     same_image = owners[:, :, None] == owners[:, None, :]
-    same_caption = (numbers[:, :, None] == numbers[:, None, :]) | (numbers[:, None, :] == 0)
+    same_caption = (numbers.abs()[:, :, None] == numbers[:, None, :]) | (numbers[:, None, :] == 0)
     past = torch.ones(owners.shape[1], owners.shape[1], dtype=torch.bool).tril()
     # Padding is an image of its own (−1) and sees itself, or its softmax would be over nothing.
     return (same_image & same_caption & past)[:, None]

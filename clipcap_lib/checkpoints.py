@@ -85,7 +85,6 @@ def import_checkpoint(path: Path, language_model: str, encoder: str) -> tuple[Cl
         )
     config = _config(path, published, width, language_model, encoder)
     model = ClipCapModel(config, lm, tokenizer)
-    _check_stop(model, path)
     model.load_trainable(_renamed(published, model), str(path))
     return model.eval(), published
 
@@ -155,12 +154,6 @@ def _config(path: Path, published: Published, width: int, language_model: str, e
         clip_size=mapper[first].shape[1], prefix_length=prefix_length, constants=constants, mapper_layers=layers,
         mapper_heads=HEADS, normalize=normalize, stop_token=published.family.stop_token,
     )  # fmt: skip
-
-
-def _check_stop(model: ClipCapModel, path: Path) -> None:
-    token = model.config.stop_token
-    if token is not None and token not in model.tokenizer.get_vocab():
-        raise ValueError(f"{path}: its captions end with {token!r}, which the tokenizer of --lm does not have")
 
 
 def _renamed(published: Published, model: ClipCapModel) -> dict[str, Tensor]:

@@ -88,12 +88,14 @@ def corpus_features(prepared: PreparedCorpus, encoder: Encoder, images: pd.DataF
     return Features(prepared.vectors, images.index.to_numpy(), 0.0, 0)
 
 
-def make_splits(corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int) -> dict[str, Split]:
+def make_splits(
+    corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int, append_end: bool = True
+) -> dict[str, Split]:
     """Every split of a corpus by name, tokenised once; image positions are those of `corpus.images`."""
     images = corpus.images
     number = pd.Series(images.index, index=pd.MultiIndex.from_frame(images[["image_id", "split"]]))
     owners = number[pd.MultiIndex.from_frame(corpus.table[["image_id", "split"]])].tolist()
-    tokens = tokenize_captions(corpus.table["caption"].tolist(), owners, tokenizer, max_tokens)
+    tokens = tokenize_captions(corpus.table["caption"].tolist(), owners, tokenizer, max_tokens, append_end)
     return {name: Split(features, tokens, rows.index.to_numpy()) for name, rows in images.groupby("split")}
 
 

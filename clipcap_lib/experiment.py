@@ -80,6 +80,9 @@ class Models(_Section):
     normalize: bool = False
     lora_rank: int = Field(8, gt=0)
     max_caption_tokens: int = Field(40, gt=1)
+    stop_token: str | None = Field(
+        None, description="ends a caption that holds it, such as '.'; no end is then trained"
+    )
 
 
 class Runs(_Section):
@@ -105,6 +108,10 @@ class TrainingSettings(_Section):
     evaluate_every: int = Field(100, gt=0, description="steps")
     precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
     patience: int = Field(10, gt=0, description="evaluations without a better dev loss before training stops")
+    keep: Literal["best", "last"] = Field("best", description="last: the final weights, and no early stop")
+    padding_in_loss: bool = Field(
+        False, description="captions filled up to max_caption_tokens, and the filling trained"
+    )
 
 
 class Decoding(_Section):
@@ -137,17 +144,39 @@ class Execution(_Section):
     cell_timeout: int = Field(7200, gt=0)
 
 
+# What the public implementations do, ClipCap-Chinese for Chinese and rmokady's for English, and we by default do not.
+PUBLISHED: dict[Language, dict[str, dict[str, Any]]] = {
+    "zh": {"data": {"dev_split": "caption"}, "training": {"padding_in_loss": True, "keep": "last"}},
+    "en": {"models": {"stop_token": "."}, "training": {"keep": "last"}},
+}
+
+
 class Experiment(_Section):
-    """A whole experiment file. Unknown keys and ill-typed values are refused before any work."""
+    """A whole experiment file. Unknown keys and ill-typed values are refused before any work.
+
+    `fidelity: published` sets the options of `PUBLISHED` that the file does not set itself.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
+    fidelity: Literal["corrected", "published"] = "corrected"
     data: Data
     models: Models
     runs: Runs
     training: TrainingSettings
     decoding: Decoding = Decoding()
     execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("fidelity") != "published":
+            return content
+        sections = {
+            name: content[name] for name in ("data", "models", "training") if isinstance(content.get(name), dict)
+        }
+        options = PUBLISHED.get(sections.get("data", {}).get("language", "zh"), {})
+        return content | {name: options.get(name, {}) | section for name, section in sections.items()}
 
     def run_grid(self) -> list[dict[str, Any]]:
         """One `{mapping, tuning, seed}` a run, in the order of the file."""

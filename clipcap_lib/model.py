@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -52,6 +51,7 @@ class ClipCapModel(nn.Module):
     def __init__(self, config: ClipCapConfig, language_model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
         self.config, self.tokenizer = config, tokenizer
+        self.stop_tokens = _stop_tokens(config, tokenizer)
         self.language_model = _tune(language_model, config)
         width = language_model.get_input_embeddings().embedding_dim
         self.mapper = build_mapper(
@@ -63,12 +63,6 @@ class ClipCapModel(nn.Module):
     def build(cls, config: ClipCapConfig) -> "ClipCapModel":
         """A captioner with a fresh mapper and the pretrained language model the configuration names."""
         return cls(config, *load_language_model(config.language_model))
-
-    @cached_property
-    def stop_tokens(self) -> tuple[int, ...]:
-        """Tokens that end a caption."""
-        own = self.config.stop_token
-        return (end_token(self.tokenizer) if own is None else self.tokenizer.convert_tokens_to_ids(own),)
 
     @property
     def device(self) -> torch.device:
@@ -157,21 +151,41 @@ class ClipCapModel(nn.Module):
                 weight.copy_(weights[name])
 
 
+def _stop_tokens(config: ClipCapConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Tokens that end a caption."""
+    own = config.stop_token
+    if own is not None and own not in tokenizer.get_vocab():
+        raise ValueError(f"captions end with {own!r}, which is no token of {config.language_model}")
+    return (end_token(tokenizer) if own is None else tokenizer.convert_tokens_to_ids(own),)
+
+
 def load_language_model(name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """A causal language model of transformers and its tokenizer, by hub id or folder, in float32.
+    """A causal language model of transformers and its tokenizer, by hub id, folder or `.gguf` file, in float32.
 
     Raises `OSError` (from transformers) when there is no such model; nothing falls back to random weights.
     """
+    options, name = _gguf(name)
     # At caption lengths a CPU does plain attention forward and back in three quarters of the time of the fused kernel.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     with no_progress_bars():
         model, report = AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, attn_implementation=attention, output_loading_info=True
+            name, dtype=torch.float32, attn_implementation=attention, output_loading_info=True, **options
         )
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"language model {name}: weights {missing[:5]} are missing and would be random")
     _fuse_gelu(model)
-    return model, AutoTokenizer.from_pretrained(name)
+    return model, tokenizer
+
+
+def _gguf(name: str) -> tuple[dict[str, str], str]:
+    """transformers reads a GGUF file by its folder and its name, and makes its weights floats again."""
+    path = Path(name)
+    if path.suffix != ".gguf":
+        return {}, name
+    if not path.is_file():
+        raise FileNotFoundError(f"language model {name}: there is no such file")
+    return {"gguf_file": path.name}, str(path.parent)
 
 
 def _fuse_gelu(model: nn.Module) -> None:
@@ -204,7 +218,8 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _weights_sha256(language_model: str) -> str | None:
     # A hub id is pinned by its name; a local folder can change under the same name.
-    files = sorted(Path(language_model).glob("*.safetensors")) if Path(language_model).is_dir() else []
+    path = Path(language_model)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from clipcap_lib.batches import CaptionTokens, Packed, pack
+from clipcap_lib.batches import CaptionTokens, Packed, Padding, pack
 from clipcap_lib.experiment import TrainingSettings
 from clipcap_lib.features import Features
 from clipcap_lib.model import ClipCapModel
@@ -29,9 +29,11 @@ class Split:
     tokens: CaptionTokens
     images: np.ndarray
 
-    def batch(self, images: np.ndarray, captions: list[np.ndarray], prefix_length: int) -> tuple[Tensor, Packed]:
+    def batch(
+        self, images: np.ndarray, captions: list[np.ndarray], prefix_length: int, padding: Padding | None = None
+    ) -> tuple[Tensor, Packed]:
         """Features [B, D] of these images and their captions, packed."""
-        packed = pack([[self.tokens.caption(number) for number in row] for row in captions], prefix_length)
+        packed = pack([[self.tokens.caption(number) for number in row] for row in captions], prefix_length, padding)
         return self.features.tensor(images), packed
 
 
@@ -80,10 +82,11 @@ def train(
     model: ClipCapModel, train_split: Split, dev_split: Split, settings: TrainingSettings, seed: int, folder: Path,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> Progress:  # fmt: skip
-    """Train a captioner in place and leave it with the weights of the best dev loss.
+    """Train a captioner in place and leave it with the weights of the best dev loss (or the last: `settings.keep`).
 
-    Losses are nats a real token. A run that was killed is resumed from the last evaluation when it is called again
-    with the same folder and settings, to the same history.
+    Losses are nats a real token; only with `padding_in_loss` the train loss and a dev `padded_loss` count padding. A
+    run that was killed is resumed from the last evaluation when it is called again with the same folder and settings,
+    to the same history.
     """
     torch.manual_seed(seed)
     optimizer, schedule = _optimizer(model, settings)
@@ -119,8 +122,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def dev_loss(model: ClipCapModel, split: Split, precision: str = "float32", images_per_step: int = 64) -> float:
-    """The mean loss, in nats a token, over every caption of a split: each token counts once, padding never."""
+def dev_loss(
+    model: ClipCapModel, split: Split, precision: str = "float32", images_per_step: int = 64,
+    padding: Padding | None = None,
+) -> float:  # fmt: skip
+    """The mean loss, in nats a token, over every caption of a split: each token counts once, padding only if given."""
     was_training = model.training
     model.eval()
     total, tokens = 0.0, 0
@@ -128,7 +134,7 @@ def dev_loss(model: ClipCapModel, split: Split, precision: str = "float32", imag
         for start in range(0, len(split.images), images_per_step):
             images = split.images[start : start + images_per_step]
             features, packed = split.batch(
-                images, [split.tokens.captions_of[i] for i in images], model.config.prefix_length
+                images, [split.tokens.captions_of[i] for i in images], model.config.prefix_length, padding
             )
             total += model.loss(features.to(model.device), packed.to(model.device), reduction="sum").item()
             tokens += len(packed.labels)
@@ -175,10 +181,11 @@ def _train_until_evaluation(
     optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR, progress: Progress, history: History,
 ) -> None:  # fmt: skip
     model.train()
+    padding = _padding(model, split, settings)
     end = min(settings.steps, (progress.step // settings.evaluate_every + 1) * settings.evaluate_every)
     for images, captions in batches(split, settings, seed, progress.step):
         started = time.perf_counter()
-        features, packed = split.batch(images, captions, model.config.prefix_length)
+        features, packed = split.batch(images, captions, model.config.prefix_length, padding)
         with autocast(model.device, settings.precision):
             loss = model.loss(features.to(model.device), packed.to(model.device))
         value = loss.item()
@@ -195,12 +202,19 @@ def _train_until_evaluation(
             return
 
 
+def _padding(model: ClipCapModel, split: Split, settings: TrainingSettings) -> Padding | None:
+    return Padding.of(model.tokenizer, split.tokens) if settings.padding_in_loss else None
+
+
 def _evaluate_and_keep(
     model: ClipCapModel, split: Split, settings: TrainingSettings, progress: Progress, history: History, folder: Path
 ) -> None:
-    loss = dev_loss(model, split, settings.precision)
-    history.add(progress.step, progress.step * settings.images_per_step, progress.seconds, "dev", "loss", loss)
-    if loss < progress.best_loss:
+    loss, images = dev_loss(model, split, settings.precision), progress.step * settings.images_per_step
+    history.add(progress.step, images, progress.seconds, "dev", "loss", loss)
+    if padding := _padding(model, split, settings):
+        padded = dev_loss(model, split, settings.precision, padding=padding)
+        history.add(progress.step, images, progress.seconds, "dev", "padded_loss", padded)
+    if loss < progress.best_loss or settings.keep == "last":
         progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
         _atomic_save({name: weight.detach() for name, weight in model.trainable().items()}, folder / "best.pt")
     else:

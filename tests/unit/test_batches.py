@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clipcap_lib.batches import pack, tokenize_captions
+from clipcap_lib.batches import Padding, pack, tokenize_captions
 
 
 def unpacked_loss(model, features, captions_per_image):
@@ -48,6 +48,37 @@ def test_short_images_share_a_row_and_long_ones_do_not():
     read = packed.input_ids[packed.input_ids > 0].tolist()
     assert sorted(read) == sorted(token for length in lengths for token in range(3, 3 + length - 1))
     assert len(set(zip(packed.prefix_rows.tolist(), packed.prefix_columns.tolist(), strict=True))) == 5 * 10
+
+
+def padded_loss(model, features, captions, length):
+    """As published: every caption filled up with zeros, the filling masked in attention and counted in the loss."""
+    ids, real = torch.zeros(len(captions), length, dtype=torch.long), torch.zeros(len(captions), length)
+    for row, caption in enumerate(captions):
+        ids[row, : len(caption)], real[row, : len(caption)] = torch.from_numpy(caption), 1
+    prefix = model.prefix(features)
+    embeddings = torch.cat([prefix, model.language_model.get_input_embeddings()(ids)], dim=1)
+    mask = torch.cat([torch.ones(prefix.shape[:2]), real], dim=1)
+    logits = model.language_model(inputs_embeds=embeddings, attention_mask=mask).logits
+    return F.cross_entropy(logits[:, prefix.shape[1] - 1 : -1].flatten(0, 1), ids.flatten())
+
+
+def test_published_padding_costs_what_it_costs_published(make_model):
+    model = make_model().eval()
+    captions = [np.array([5, 6, 7, 3]), np.array([8, 3]), np.array([9, 10, 11, 12, 13, 3])]
+    features = torch.randn(3, 16)
+    packed = pack([[caption] for caption in captions], 3, Padding(0, 9))
+    torch.testing.assert_close(model.loss(features, packed), padded_loss(model, features, captions, 9))
+    shared = pack([captions], 3, Padding(0, 9))
+    torch.testing.assert_close(
+        model.loss(features[:1], shared), padded_loss(model, features[:1].expand(3, -1), captions, 9)
+    )
+
+
+def test_captions_that_end_with_their_own_full_stop_get_no_end_token(make_model):
+    tokenizer = make_model().tokenizer
+    tokens = tokenize_captions(["猫狗车草", "猫，"], [0, 0], tokenizer, max_tokens=3, append_end=False)
+    assert tokenizer.convert_ids_to_tokens(tokens.ids.tolist()) == ["猫", "狗", "车", "猫", "，"]
+    assert tokens.truncated == 1
 
 
 def test_padding_carries_no_loss(make_model):

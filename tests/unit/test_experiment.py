@@ -50,6 +50,20 @@ def test_mistakes_are_named(tmp_path, old, new, message):
         load(tmp_path, GOOD.replace(old, new))
 
 
+def test_one_switch_sets_what_is_published_and_the_file_has_the_last_word(tmp_path):
+    def switched(text):
+        found = load(tmp_path, text)
+        return found.data.dev_split, found.models.stop_token, found.training.padding_in_loss, found.training.keep
+
+    published = GOOD.replace("title", "fidelity: published\ntitle")
+    assert switched(GOOD) == ("image", None, False, "best")
+    assert switched(published) == ("caption", None, True, "last")
+    assert switched(published.replace("language: zh", "language: en")) == ("image", ".", False, "last")
+    assert switched(published.replace("steps: 10", "steps: 10, keep: best")) == ("caption", None, True, "best")
+    with pytest.raises(ExperimentError, match="fidelity: 'publish' is not one of .* did you mean 'published'"):
+        load(tmp_path, published.replace("published", "publish"))
+
+
 def test_a_missing_file_lists_what_there_is(tmp_path):
     (tmp_path / "other.yaml").write_text(GOOD)
     with pytest.raises(ExperimentError, match="no such experiment file.*other"):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib.batches import pack
+from clipcap_lib.batches import Padding, pack
 from clipcap_lib.training import TrainingSettings, batches, clear_checkpoints, dev_loss, train
 
 SETTINGS = TrainingSettings(
@@ -89,6 +89,20 @@ def test_the_best_weights_are_kept_and_training_stops_early(make_model, make_spl
     assert progress.stopped_early
     assert progress.step < 300
     assert dev_loss(model, dev) == pytest.approx(progress.best_loss, abs=1e-5)
+
+
+def test_as_published_the_last_weights_are_kept_and_padding_flatters_the_loss(make_model, make_split, tmp_path):
+    model = make_model()
+    split = make_split(model)
+    settings = SETTINGS.model_copy(update={"keep": "last", "padding_in_loss": True, "patience": 1})
+    progress = train(model, split, split, settings, 0, tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    last = history[(history["step"] == settings.steps) & (history["split"] == "dev")].set_index("metric")["value"]
+    assert progress.step == progress.best_step == settings.steps
+    assert progress.best_loss == last["loss"] == pytest.approx(dev_loss(model.eval(), split))
+    padding = Padding(model.tokenizer.pad_token_id, split.tokens.max_tokens)
+    assert last["padded_loss"] == pytest.approx(dev_loss(model, split, padding=padding))
+    assert last["padded_loss"] < last["loss"]
 
 
 def test_a_loss_that_is_not_a_number_stops_training(make_model, make_split, tmp_path):
