@@ -9,9 +9,11 @@ import pandas as pd
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
-from clipcap_lib.experiment import ExperimentError, find_experiment, load_experiment
+from clipcap_lib.doctor import Finding, check_environment, check_experiment
+from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
@@ -71,6 +73,7 @@ def run(
     enter_project()
     try:
         settings = load_experiment(experiment)
+        _refuse_what_cannot_run(console, settings)
         jobs = plan_jobs(settings, reports)
         outcomes = _run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
     except (ExperimentError, ParameterError) as error:
@@ -85,6 +88,41 @@ def run(
         console.print(f"[red]{outcome.job.name}: {outcome.error}", highlight=False)
     console.print(f"report: {page}")
     raise typer.Exit(1 if failed else 0)
+
+
+def _refuse_what_cannot_run(console: Console, settings: Experiment) -> None:
+    missing = [found for found in check_environment() + check_experiment(settings) if found.state == "missing"]
+    if missing:
+        console.print(f"[red]{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
+        console.print(_findings(missing))
+        raise typer.Exit(2)
+
+
+@app.command()
+def doctor(
+    experiment: Annotated[Path | None, typer.Argument(help="an experiment by name, or a file of your own")] = None,
+) -> None:
+    """Say what this machine has of what is needed, and where to get the rest; exit code 0: ready, 1: not."""
+    console = Console()
+    path = find_experiment(experiment) if experiment else None
+    enter_project()
+    try:
+        found = check_environment() + (check_experiment(load_experiment(path)) if path else [])
+    except ExperimentError as error:
+        console.print(f"[red]{error}", highlight=False)
+        raise typer.Exit(2) from None
+    console.print(_findings(found))
+    missing = sum(finding.state == "missing" for finding in found)
+    console.print(f"[red]not ready: {missing} missing" if missing else "[green]ready")
+    raise typer.Exit(1 if missing else 0)
+
+
+def _findings(found: list[Finding]) -> Table:
+    signs = {"ready": "[green]✓", "missing": "[red]✗", "optional": "[yellow]–"}
+    table = Table("", "what", Column("found, or what to do", overflow="fold"), box=None, pad_edge=False)
+    for finding in found:
+        table.add_row(signs[finding.state], finding.name, escape(finding.note))
+    return table
 
 
 def _run_with_board(console: Console, jobs: list[Job], workers: int, cell_timeout: int) -> list[Outcome]:

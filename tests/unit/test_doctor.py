@@ -1,0 +1,98 @@
+"""The doctor names what is missing, where it goes, and its exit code says whether an experiment can start."""
+
+from importlib.machinery import ModuleSpec
+
+import pytest
+from typer.testing import CliRunner
+
+from clipcap_lib import doctor
+from clipcap_lib.cli import app
+from clipcap_lib.experiment import load_experiment
+
+EXPERIMENT = """
+name: mine
+title: Mine
+data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images_folder: {folder}/images}}
+models: {{encoder: "{encoder}", language_model: "{language_model}"}}
+runs: {{mapping: [mlp], tuning: [frozen]}}
+training: {{steps: 1}}
+"""
+
+
+@pytest.fixture
+def write(tmp_path, language_model, project):
+    """Write an experiment; what it needs is there unless it is told otherwise."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.jpg").touch()
+    (tmp_path / "a.csv").write_text("image,caption\n1,x\n")
+
+    def write(**changed: str):
+        encoder = f"clip:{project / 'data/models/tiny-clip.pt'}"
+        names = {"folder": tmp_path, "encoder": encoder, "language_model": language_model} | changed
+        (tmp_path / "mine.yaml").write_text(EXPERIMENT.format(**names))
+        return tmp_path / "mine.yaml"
+
+    return write
+
+
+def missing(path) -> dict[str, str]:
+    return {
+        found.name: found.note for found in doctor.check_experiment(load_experiment(path)) if found.state != "ready"
+    }
+
+
+def test_what_is_there_is_ready(write):
+    assert missing(write()) == {}
+    result = CliRunner().invoke(app, ["doctor", str(write())])
+    assert result.exit_code == 0, result.output
+    assert "ready" in result.output
+
+
+def test_each_missing_file_is_named_with_its_place(write, tmp_path):
+    found = missing(write(folder=tmp_path / "nowhere", encoder="clip:no.pt", language_model=f"{tmp_path}/no/gpt2/x"))
+    assert found.keys() == {"captions", "pictures", "encoder", "language model"}
+    assert f"{tmp_path}/nowhere/a.csv" in found["captions"]
+    assert f"{tmp_path}/nowhere/images" in found["pictures"]
+    assert "no.pt" in found["encoder"]
+
+
+@pytest.mark.parametrize(("reachable", "expected"), [(True, {}), (False, {"encoder", "language model"})])
+def test_a_model_by_name_needs_the_network_once(write, tmp_path, monkeypatch, reachable, expected):
+    monkeypatch.setattr(doctor, "_reachable", lambda site: reachable)
+    monkeypatch.setattr(doctor, "OPENAI_CACHE", tmp_path / "cache")
+    path = write(encoder="clip:ViT-B/32", language_model="uer/gpt2-chinese-cluecorpussmall")
+    found = missing(path)
+    assert found.keys() == set(expected)
+    if not reachable:
+        assert "338 MB" in found["encoder"]
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "ViT-B-32.pt").touch()
+        assert missing(path).keys() == {"language model"}
+
+
+def test_an_unknown_openai_model_is_not_looked_for(write):
+    assert "ViT-B/32" in missing(write(encoder="clip:ViT-B/33"))["encoder"]
+
+
+def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp_path):
+    path = write(language_model="no-such-file.gguf")
+    for command, code in ((["doctor"], 1), (["run", "--reports", str(tmp_path / "reports")], 2)):
+        result = CliRunner().invoke(app, [*command, str(path)])
+        assert result.exit_code == code, result.output
+        assert "no-such-file.gguf" in result.output
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_clipboard_manager_is_told_from_clip(monkeypatch, tmp_path):
+    spec = ModuleSpec("clip", None, is_package=True)
+    spec.submodule_search_locations.append(str(tmp_path))
+    monkeypatch.setattr(doctor, "find_spec", lambda name: spec)
+    found = {finding.name: finding for finding in doctor.check_environment()}
+    assert found["clip"].state == "missing"
+    assert "clip-anytorch" in found["clip"].note
+
+
+def test_torchvision_must_be_built_for_this_torch(monkeypatch):
+    assert doctor._torchvision().state == "ready"
+    monkeypatch.setattr(doctor, "requires", lambda package: ["numpy", "torch==1.0.0"])
+    assert doctor._torchvision().state == "missing"
