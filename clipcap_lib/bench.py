@@ -1,14 +1,10 @@
 """`make bench`: what packing and our decoding save, as ratios of medians of interleaved repetitions in one run."""
 
-import ctypes
-import gc
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -22,13 +18,13 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from clipcap_lib.batches import pack
 from clipcap_lib.decoding import Constraints, decode
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.peak_memory import Peak
 from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample, Strategy
 
 SIZES = {"tiny": (3, 160, 5, 1673), "base": (12, 768, 12, 21128)}
 IMAGES, CAPTIONS, CAPTION_TOKENS = 8, 5, 18  # a training step
 NATURAL, MEAN, FIXED = 60, 18, 20  # longest and mean caption where captions end by themselves; length where none ends
 NUCLEUS = 0.8
-RESIDENT = Path("/proc/self/statm")
 FLOOR = (
     "floor/s: no decoding in float32 is faster on this machine, by what it needs to read every weight at each step and "
     "to multiply every row by it. MB: peak above the start."
@@ -173,44 +169,11 @@ class Timing:
 
     def add(self, function: Callable[[], object]) -> None:
         """Run once."""
-        with _Peak() as peak:
+        with Peak() as peak:
             started = time.perf_counter()
             function()
             self.seconds.append(time.perf_counter() - started)
         self.megabytes.append(peak.megabytes)
-
-
-class _Peak:
-    """The highest resident memory of this process while the block runs, sampled every two milliseconds."""
-
-    megabytes = 0.0
-
-    def __enter__(self) -> "_Peak":
-        _give_back()
-        self.start, self.done = _resident(), threading.Event()
-        self.watcher = threading.Thread(target=self._watch)
-        self.watcher.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self.done.wait(0.002):
-            self.megabytes = max(self.megabytes, _resident() - self.start)
-
-    def __exit__(self, *_) -> None:
-        self.done.set()
-        self.watcher.join()
-
-
-def _give_back() -> None:
-    # The allocator keeps what was freed, and a second repetition would seem to need nothing.
-    gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
-
-
-def _resident() -> float:
-    pages = int(RESIDENT.read_text().split()[1]) if RESIDENT.exists() else 0
-    return pages * 4096 / 1e6
 
 
 def interleaved(ours: Callable[[], object], theirs: Callable[[], object], repetitions: int) -> tuple[Timing, Timing]:

@@ -1,16 +1,18 @@
 """Image encoders by name: `clip:ViT-B/32` and `clip:model.pt` (OpenAI's), `hf:<id or folder>` (transformers)."""
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, ProcessorMixin
 
-from clipcap_lib.openai_clip import clip, load_clip
+from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip, load_clip
 from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
 
@@ -38,7 +40,8 @@ class Encoder:
 def load_encoder(name: str, device: str = "cpu") -> Encoder:
     """Load an image encoder by name.
 
-    Raises `ValueError` for an unknown family or model, `FileNotFoundError` for a `.pt` file that is not there.
+    Raises `ValueError` for an unknown family or model, a download that fails or whose sha256 is not the one in its
+    URL, and weights that are missing or of another kind; `FileNotFoundError` for a `.pt` file that is not there.
     """
     family, _, model = name.partition(":")
     loaders = {"clip": _load_openai, "hf": _load_transformers}
@@ -61,7 +64,7 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
         raise FileNotFoundError(f"encoder {name!r}: there is no file {model_name}")
     if not is_file and model_name not in clip.available_models():
         raise ValueError(f"encoder {name!r}: OpenAI's models are {', '.join(clip.available_models())}")
-    model, preprocess = load_clip(model_name, device)
+    model, preprocess = _open_clip(name, model_name, device)
     model.eval().requires_grad_(False)
     model.visual.to(memory_format=torch.channels_last)  # a CPU convolves half as fast again
 
@@ -76,11 +79,21 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
     return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model))
 
 
+def _open_clip(name: str, model_name: str, device: str) -> tuple[CLIP, Callable]:
+    try:
+        return load_clip(model_name, device)
+    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        url = DOWNLOADS.get(model_name)
+        advice = f"run again, or fetch {url} yourself and write clip:<that file>" if url else "is it OpenAI's CLIP?"
+        raise ValueError(f"encoder {name!r} does not load ({_in_one_line(error)}); {advice}") from error
+
+
 def _load_transformers(name: str, model_name: str, device: str) -> Encoder:
-    with no_progress_bars():
-        model = AutoModel.from_pretrained(model_name)
+    # Half precision saves time on a GPU and costs four times as much on a CPU.
+    model, processor = _open_transformers(name, model_name, torch.float32 if device == "cpu" else "auto")
     model = model.to(device).eval().requires_grad_(False)
-    processor = AutoProcessor.from_pretrained(model_name)
+    # A tokenizer published without a limit, as SigLIP 2's is, would neither pad nor cut.
+    limit = min(processor.tokenizer.model_max_length, model.config.text_config.max_position_embeddings)
 
     def preprocess(image: Image.Image) -> Tensor:
         return processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
@@ -91,13 +104,37 @@ def _load_transformers(name: str, model_name: str, device: str) -> Encoder:
     def encode_texts(texts: list[str]) -> Tensor:
         # SigLIP was trained with padding to the full length; the others mask it.
         padding = "max_length" if model.config.model_type.startswith("siglip") else True
-        tokens = processor(text=texts, padding=padding, truncation=True, return_tensors="pt").to(device)
-        return _pooled(model.get_text_features(**tokens))
+        tokens = processor(text=texts, padding=padding, truncation=True, max_length=limit, return_tensors="pt")
+        return _pooled(model.get_text_features(**tokens.to(device)))
 
     blank = preprocess(Image.new("RGB", (8, 8)))
+    if blank.ndim != 3:  # SigLIP 2 NaFlex makes patches of any picture
+        raise ValueError(f"encoder {name!r}: {type(model).__name__} has no fixed input size; take a variant with one")
     width = encode_images(blank[None]).shape[-1]
-    stamp = _fingerprint(model, processor)
+    stamp = _fingerprint(model, processor.image_processor)  # a tokenizer shows the folder it came from
     return Encoder(name, width, blank.shape[-1], stamp, preprocess, encode_images, encode_texts, _scale(model))
+
+
+def _open_transformers(name: str, model_name: str, dtype: torch.dtype | str) -> tuple[nn.Module, ProcessorMixin]:
+    try:
+        with no_progress_bars():
+            model, report = AutoModel.from_pretrained(model_name, dtype=dtype, output_loading_info=True)
+        processor = AutoProcessor.from_pretrained(model_name)
+    except (OSError, ValueError, ImportError) as error:
+        tried = "does not load" if Path(model_name).is_dir() else "is no folder here, nor does it load from the hub"
+        raise ValueError(f"encoder {name!r} {tried}: {_in_one_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"encoder {name!r}: weights {missing[:5]} are missing and would be random")
+    if not all(hasattr(model, part) for part in ("get_image_features", "get_text_features", "logit_scale")):
+        raise ValueError(f"encoder {name!r}: {type(model).__name__} is no pair of image and text sides as CLIP is")
+    # transformers makes do without a vocabulary, and every word is then unknown.
+    if set(processor.tokenizer.get_vocab()) <= set(processor.tokenizer.all_special_tokens):
+        raise ValueError(f"encoder {name!r}: the vocabulary of its tokenizer is missing")
+    return model, processor
+
+
+def _in_one_line(error: Exception) -> str:
+    return shorten(str(error), 200, placeholder=" …")
 
 
 def _scale(model: nn.Module) -> float:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     import clip
+    from clip.clip import _MODELS as DOWNLOADS
     from clip.clip import _transform as transform
     from clip.model import CLIP
 
-__all__ = ["CLIP", "clip", "load_clip", "transform"]
+__all__ = ["CLIP", "DOWNLOADS", "clip", "load_clip", "transform"]
 
 
 def load_clip(name: str, device: str) -> tuple[CLIP, Callable]:
