@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lab diff lint bench gallery lock clean
+.PHONY: help setup report test lab diff lint bench rehearse gallery lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ lint: $(STAMP) ## check style, format, and that notebooks carry no outputs
 
 bench: $(STAMP) ## measure training, decoding and extraction speed
 	$(VENV_BIN)/python -m clipcap_lib.bench
+
+rehearse: $(STAMP) ## run flickr30k-cn at full scale on generated pictures and random weights: speed and memory
+	$(VENV_BIN)/python -m clipcap_lib.rehearsal
 
 gallery: $(STAMP) ## rebuild reports/gallery, the committed examples
 	$(VENV_BIN)/clipcap gallery
