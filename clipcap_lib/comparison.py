@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from clipcap_lib.runs import Run, summary_table
+from clipcap_lib.runs import Run, loss_curve, summary_table
 
 NAMES = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear"}
 
@@ -15,13 +15,14 @@ def loss_table(runs: list[Run]) -> pd.DataFrame:
 
 def images_until(run: Run, loss: float) -> float | None:
     """How many images a run had seen when its dev loss first was at most `loss`; `None` if it never was."""
-    dev = run.history[(run.history["split"] == "dev") & (run.history["value"] <= loss)]
-    return None if dev.empty else float(dev["images"].iloc[0])
+    dev = loss_curve(run.history, "dev")
+    reached = dev[dev["value"] <= loss]
+    return None if reached.empty else float(reached["images"].iloc[0])
 
 
 def still_falling(run: Run, least: float = 0.02) -> bool:
     """Whether the last evaluation of a run was its best and better than the one before by a share of `least`."""
-    dev = run.history.loc[run.history["split"] == "dev", "value"].tolist()
+    dev = loss_curve(run.history, "dev")["value"].tolist()
     return len(dev) > 1 and dev[-1] == min(dev) and dev[-1] < (1 - least) * dev[-2]
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from clipcap_lib.attributes import ATTRIBUTES
 from clipcap_lib.pictures import open_picture
-from clipcap_lib.runs import Run
+from clipcap_lib.runs import Run, loss_curve
 
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
@@ -57,8 +57,7 @@ def _smoothed(train: pd.DataFrame) -> pd.Series:
 
 
 def _series(run: Run, split: str) -> pd.DataFrame:
-    history = run.history
-    return history[(history["split"] == split) & (history["metric"] == "loss")]
+    return loss_curve(run.history, split)
 
 
 def _draw_run(axis: Axes, runs: list[Run], x: str) -> None:
@@ -113,7 +112,7 @@ def overlaid_curves(runs: dict[str, Run]) -> Figure:
 def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
     """The loss curve of one run."""
     figure, axis = _subplots(figsize=(8, 4))
-    train, dev = (run_history[run_history["split"] == split] for split in ("train", "dev"))
+    train, dev = (loss_curve(run_history, split) for split in ("train", "dev"))
     axis.plot(train["images"], train["value"], color=color, alpha=0.15, linewidth=0.7)
     smooth = _smoothed(train)
     axis.plot(train["images"], smooth, color=color, linewidth=2, label="train, smoothed")

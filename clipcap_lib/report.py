@@ -18,7 +18,7 @@ from clipcap_lib.chinese_font import font_face
 from clipcap_lib.emoji_scenes import ATTRIBUTION
 from clipcap_lib.experiment import Experiment
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
-from clipcap_lib.runs import read_json, write_json
+from clipcap_lib.runs import loss_curve, read_json, write_json
 
 QUESTIONS = {
     "04_mlp_vs_bert": "Does an MLP really learn faster and better than BERT, or was it the tuning of GPT-2?",
@@ -178,8 +178,7 @@ def _spark(run: Path | None) -> str:
     """The dev loss of a run as the points of an SVG line, 100 wide and 24 high."""
     if run is None:
         return ""
-    history = pd.read_csv(run / "history.csv")
-    losses = history.loc[history["split"] == "dev", "value"]
+    losses = loss_curve(pd.read_csv(run / "history.csv"), "dev")["value"]
     low, spread = losses.min(), max(losses.max() - losses.min(), 1e-9)
     step = 100 / max(1, len(losses) - 1)
     return " ".join(f"{i * step:.1f},{24 - 22 * (value - low) / spread:.1f}" for i, value in enumerate(losses))

@@ -24,6 +24,11 @@ class Run:
         return self.folder.name
 
 
+def loss_curve(history: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of a history that hold the loss of a split over real tokens."""
+    return history[(history["split"] == split) & (history["metric"] == "loss")]
+
+
 def enter_project() -> Path:
     """Make the project's top folder the current one, from wherever the kernel was started; return it."""
     for folder in (Path.cwd(), *Path.cwd().parents):
