@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lab diff lint bench rehearse gallery lock clean
+.PHONY: help setup report test slow lab diff lint bench rehearse gallery lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ report: $(STAMP) ## run the default experiment and render reports/emoji-zh
 
 test: $(STAMP) ## run the unit and notebook tests
 	$(VENV_BIN)/pytest tests/unit tests/notebooks
+
+slow: $(STAMP) ## run the slow tests: published checkpoints at their real sizes
+	$(VENV_BIN)/pytest -m slow tests/slow
 
 lab: $(STAMP) ## open JupyterLab in notebooks/
 	cd notebooks && ../$(VENV_BIN)/jupyter lab

@@ -1,12 +1,12 @@
 """Published checkpoints: files with the published key names, imported, against mappers and a GPT-2 in plain torch."""
 
 import argparse
-import math
 import os
 
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_clipcap import Sizes, mapper_weights, plain_gpt2, plain_mapper, random
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
@@ -15,114 +15,8 @@ from clipcap_lib.batches import pack
 from clipcap_lib.checkpoints import import_checkpoint, read_checkpoint
 from clipcap_lib.cli import app
 
-D, N, P, C, LAYERS = 16, 32, 3, 2, 2  # clip size, width of the language model's fixture, prefix, constants, layers
-
-
-def random(*shape: int) -> Tensor:
-    return torch.randn(*shape) * 0.2
-
-
-def linear(name: str, rows: int, columns: int) -> dict[str, Tensor]:
-    return {f"{name}.weight": random(rows, columns), f"{name}.bias": random(rows)}
-
-
-def norm(name: str) -> dict[str, Tensor]:
-    return {f"{name}.weight": 1 + random(N), f"{name}.bias": random(N)}
-
-
-def mapper_weights(kind: str) -> dict[str, Tensor]:
-    """Random weights under the published names."""
-    if kind == "mlp":
-        return linear("model.0", P * N // 2, D) | linear("model.2", P * N, P * N // 2)
-    if kind == "linear":
-        return {"weight": random(P * N, D), "bias": random(P * N)}
-    weights = linear("linear", C * N, D) | {"prefix_const": random(P, N)}
-    for i in range(LAYERS):
-        if kind == "transformer":
-            layer = f"transformer.layers.{i}"
-            weights |= norm(f"{layer}.norm1") | norm(f"{layer}.norm2") | linear(f"{layer}.attn.project", N, N)
-            weights |= {f"{layer}.attn.to_queries.weight": random(N, N)}
-            weights |= {f"{layer}.attn.to_keys_values.weight": random(2 * N, N)}
-            weights |= linear(f"{layer}.mlp.fc1", 2 * N, N) | linear(f"{layer}.mlp.fc2", N, 2 * N)
-        else:
-            layer = f"bert.encoder.layer.{i}"
-            for part in ("query", "key", "value"):
-                weights |= linear(f"{layer}.attention.self.{part}", N, N)
-            weights |= linear(f"{layer}.attention.output.dense", N, N) | norm(f"{layer}.attention.output.LayerNorm")
-            weights |= linear(f"{layer}.intermediate.dense", 4 * N, N) | linear(f"{layer}.output.dense", N, 4 * N)
-            weights |= norm(f"{layer}.output.LayerNorm")
-    if kind == "bert":
-        tables = {"word_embeddings": 50, "position_embeddings": 512, "token_type_embeddings": 2}
-        weights |= {f"bert.embeddings.{name}.weight": random(rows, N) for name, rows in tables.items()}
-        weights |= norm("bert.embeddings.LayerNorm") | linear("bert.pooler.dense", N, N)
-    return weights
-
-
-# --- the same networks, written out --------------------------------------------------------------------------------
-
-
-def affine(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
-    return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0)
-
-
-def layer_norm(w: dict[str, Tensor], name: str, x: Tensor, eps: float = 1e-5) -> Tensor:
-    spread = ((x - x.mean(-1, keepdim=True)) ** 2).mean(-1, keepdim=True)
-    return (x - x.mean(-1, keepdim=True)) / (spread + eps).sqrt() * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
-    """One head at a time; q, k, v are [B, T, n]."""
-    out = []
-    for part_q, part_k, part_v in zip(q.chunk(heads, -1), k.chunk(heads, -1), v.chunk(heads, -1), strict=True):
-        scores = part_q @ part_k.transpose(1, 2) / math.sqrt(part_q.shape[-1])
-        if causal:
-            scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -torch.inf)
-        out.append(scores.softmax(-1) @ part_v)
-    return torch.cat(out, -1)
-
-
-def plain_mapper(kind: str, w: dict[str, Tensor], x: Tensor) -> Tensor:
-    if kind == "mlp":
-        return affine(w, "model.2", affine(w, "model.0", x).tanh()).view(len(x), P, N)
-    if kind == "linear":
-        return (x @ w["weight"].T + w["bias"]).view(len(x), P, N)
-    h = torch.cat([affine(w, "linear", x).view(len(x), C, N), w["prefix_const"].expand(len(x), P, N)], 1)
-    if kind == "transformer":
-        for i in range(LAYERS):
-            layer = f"transformer.layers.{i}"
-            y = layer_norm(w, f"{layer}.norm1", h)
-            k, v = affine(w, f"{layer}.attn.to_keys_values", y).chunk(2, -1)
-            h = h + affine(w, f"{layer}.attn.project", attend(affine(w, f"{layer}.attn.to_queries", y), k, v, 8))
-            y = affine(w, f"{layer}.mlp.fc1", layer_norm(w, f"{layer}.norm2", h)).relu()
-            h = h + affine(w, f"{layer}.mlp.fc2", y)
-        return h[:, C:]
-    e = "bert.embeddings"
-    h = h + w[f"{e}.position_embeddings.weight"][: P + C] + w[f"{e}.token_type_embeddings.weight"][0]
-    h = layer_norm(w, f"{e}.LayerNorm", h, 1e-12)
-    for i in range(LAYERS):
-        layer = f"bert.encoder.layer.{i}"
-        q, k, v = (affine(w, f"{layer}.attention.self.{part}", h) for part in ("query", "key", "value"))
-        mixed = affine(w, f"{layer}.attention.output.dense", attend(q, k, v, 8))
-        h = layer_norm(w, f"{layer}.attention.output.LayerNorm", h + mixed, 1e-12)
-        y = affine(w, f"{layer}.intermediate.dense", h)
-        y = affine(w, f"{layer}.output.dense", y * 0.5 * (1 + torch.erf(y / math.sqrt(2))))
-        h = layer_norm(w, f"{layer}.output.LayerNorm", h + y, 1e-12)
-    return h[:, C:]
-
-
-def plain_gpt2(w: dict[str, Tensor], embeddings: Tensor) -> Tensor:
-    """Logits of GPT-2 (4 heads) for embeddings [B, T, n]; its own linear layers keep their weights as [in, out]."""
-    h = embeddings + w["transformer.wpe.weight"][: embeddings.shape[1]]
-    for i in range(2):
-        block = f"transformer.h.{i}"
-        y = layer_norm(w, f"{block}.ln_1", h)
-        q, k, v = (y @ w[f"{block}.attn.c_attn.weight"] + w[f"{block}.attn.c_attn.bias"]).chunk(3, -1)
-        mixed = attend(q, k, v, 4, causal=True)
-        h = h + mixed @ w[f"{block}.attn.c_proj.weight"] + w[f"{block}.attn.c_proj.bias"]
-        y = layer_norm(w, f"{block}.ln_2", h) @ w[f"{block}.mlp.c_fc.weight"] + w[f"{block}.mlp.c_fc.bias"]
-        y = 0.5 * y * (1 + torch.tanh(math.sqrt(2 / math.pi) * (y + 0.044715 * y**3)))
-        h = h + y @ w[f"{block}.mlp.c_proj.weight"] + w[f"{block}.mlp.c_proj.bias"]
-    return layer_norm(w, "transformer.ln_f", h) @ w["transformer.wte.weight"].T
+SIZES = Sizes(clip=16, width=32, prefix=3, constants=2, layers=2, lm_layers=2, lm_heads=4)
+D, N, P = SIZES.clip, SIZES.width, SIZES.prefix
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
@@ -146,7 +40,7 @@ def publish(tmp_path, language_model):
         torch.manual_seed(5)
         lm = {key: value + random(*value.shape) for key, value in _lm_weights(language_model).items()}
         lm["lm_head.weight"] = lm["transformer.wte.weight"]
-        mapper = mapper_weights(kind)
+        mapper = mapper_weights(kind, SIZES)
         content = {f"{root}{key}": value for key, value in (lm | (BUFFERS if buffers else {})).items()}
         content |= {f"{project}{key}": value for key, value in mapper.items()}
         if buffers and kind == "bert":
@@ -192,12 +86,12 @@ def test_the_imported_forward_equals_plain_torch(publish, language_model, root, 
         mapper, lm = ({key: value.half().float() for key, value in w.items()} for w in (mapper, lm))
     features, tokens = torch.randn(2, D), torch.tensor([[5, 6, 7], [8, 9, 3]])
     seen = F.normalize(features, dim=-1) if (root, kind) == ("gpt.", "transformer") else features
-    prefix = plain_mapper(kind, mapper, seen)
-    expected = plain_gpt2(lm, torch.cat([prefix, lm["transformer.wte.weight"][tokens]], 1))[:, P - 1 : -1]
+    prefix = plain_mapper(kind, mapper, seen, SIZES)
+    expected = plain_gpt2(lm, torch.cat([prefix, lm["transformer.wte.weight"][tokens]], 1), SIZES)[:, P - 1 : -1]
     found = model(features, pack([[row.numpy()] for row in tokens], P)).view(2, 3, -1)
     assert published.mapping == kind
     assert (model.prefix(features) - prefix).abs().max() < 1e-5
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize(("root", "stop"), [("gpt2.", "[SEP]"), ("gpt.", "."), ("language_model.", "[SEP]")])
@@ -211,7 +105,12 @@ def test_sizes_are_read_off_the_file_and_the_rest_is_said_to_be_assumed(publish,
     path, _, _ = publish("gpt2.", "clip_project.", "bert")
     model, published = import_checkpoint(path, language_model, "clip:none")
     config = model.config
-    assert (config.clip_size, config.prefix_length, config.constants, config.mapper_layers) == (D, P, C, LAYERS)
+    assert (config.clip_size, config.prefix_length, config.constants, config.mapper_layers) == (
+        D,
+        P,
+        SIZES.constants,
+        SIZES.layers,
+    )
     assert published.found["dropped"] == "3 old buffers"
     assert {"normalize", "stop token", "heads", "encoder", "language model"} <= published.assumed.keys()
 
