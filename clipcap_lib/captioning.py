@@ -49,7 +49,15 @@ class Captioner:
     ) -> list[list[Caption]]:  # fmt: skip
         """The captions of each picture, best first; `keys` are the pictures' names, to the sampler."""
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
-        return decode(self.model, self.embed(pictures), strategy, constraints, keys, self.encoder, utility)
+        return decode(
+            self.model,
+            self.embed(pictures),
+            strategy,
+            constraints,
+            keys,
+            self.encoder.judging(self.data.language),
+            utility,
+        )
 
     @cached_property
     def _utility(self) -> Utility:

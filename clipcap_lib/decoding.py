@@ -98,7 +98,9 @@ def _check_helpers(strategy: Strategy, features: Tensor, judge: Encoder | None, 
     if not isinstance(strategy, Magic | BestOfN):
         return
     if judge is None or judge.encode_texts is None:
-        raise ValueError(f"{strategy.name} needs judge=, an encoder with a text side, such as clip:ViT-B/32")
+        raise ValueError(
+            f"{strategy.name} needs judge=, an encoder that reads captions: for English clip:ViT-B/32, say"
+        )
     if judge.width != features.shape[1]:
         raise ValueError(
             f"{strategy.name}: {judge.name} has width {judge.width}, not the {features.shape[1]} of the features; "

@@ -3,7 +3,7 @@
 import hashlib
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 
@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoProcessor, ProcessorMixin
 from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip, load_clip
 from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
+from clipcap_lib.scene_language import Language
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Encoder:
     encode_images: Callable[[Tensor], Tensor]
     encode_texts: Callable[[list[str]], Tensor] | None
     logit_scale: float
+    english_only: bool = False
+
+    def judging(self, language: Language) -> "Encoder":
+        """The same encoder, without its text side where that cannot read the language of the captions."""
+        return replace(self, encode_texts=None) if self.english_only and language != "en" else self
 
 
 def load_encoder(name: str, device: str = "cpu") -> Encoder:
@@ -76,7 +82,10 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
 
     width, size = model.text_projection.shape[1], model.visual.input_resolution
     stamp = _fingerprint(model, (type(model).__name__, size))
-    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model))
+    published = model_name in DOWNLOADS or Path(model_name).name in {
+        url.rpartition("/")[2] for url in DOWNLOADS.values()
+    }
+    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model), published)
 
 
 def _open_clip(name: str, model_name: str, device: str) -> tuple[CLIP, Callable]:

@@ -359,6 +359,14 @@ def test_wrong_names_are_explained(name, error, message):
         load_encoder(name)
 
 
+def test_openai_s_clip_judges_english_captions_alone(project, tmp_path):
+    shutil.copy(project / "data/models/tiny-clip.pt", tmp_path / "ViT-B-32.pt")
+    published, bilingual = load_encoder(f"clip:{tmp_path}/ViT-B-32.pt"), load_encoder("clip:data/models/tiny-clip.pt")
+    assert published.judging("zh").encode_texts is None
+    assert published.judging("en").encode_texts is not None
+    assert bilingual.judging("zh").encode_texts is not None
+
+
 def test_the_fingerprint_follows_the_weights(project, tmp_path):
     path = project / "data" / "models" / "tiny-clip.pt"
     weights = torch.load(path, weights_only=True)
