@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from clipcap_lib.affine import affine
 from clipcap_lib.gpt2_step import gpt2_step, is_plain_gpt2
 
 
@@ -133,6 +134,8 @@ class Continuation:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [rows, V] of hidden states [rows, n]."""
+        if type(self.head) is nn.Linear:
+            return affine(hidden, self.head.weight.t(), self.head.bias).float()
         return self.head(hidden).float()
 
     def expand(self, copies: int) -> None:

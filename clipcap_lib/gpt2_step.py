@@ -5,13 +5,14 @@ are read from the transformers model itself, so there is nothing to keep in agre
 it with the model's own forward.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 from transformers.activations import NewGELUActivation
 from transformers.cache_utils import Cache
 from transformers.pytorch_utils import Conv1D
+
+from clipcap_lib.affine import affine
 
 
 def gpt2_step(body: nn.Module, inputs: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache) -> Tensor:
@@ -29,7 +30,7 @@ def gpt2_step(body: nn.Module, inputs: Tensor, positions: Tensor, mask: Tensor |
         keys, values = layer.update(key, value)
         mixed = _attend(query, keys, values, mask)
         hidden = hidden + _affine(block.attn.c_proj, mixed.transpose(1, 2).reshape(-1, width))
-        inner = F.gelu(_affine(block.mlp.c_fc, _norm(block.ln_2, hidden)), approximate="tanh")
+        inner = _affine(block.mlp.c_fc, _norm(block.ln_2, hidden), gelu=True)
         hidden = hidden + _affine(block.mlp.c_proj, inner)
     return _norm(body.ln_f, hidden).view(rows, k, width)
 
@@ -64,8 +65,8 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) ->
     return scores.softmax(-1) @ values
 
 
-def _affine(part: Conv1D, x: Tensor) -> Tensor:
-    return torch.addmm(part.bias, x, part.weight)
+def _affine(part: Conv1D, x: Tensor, gelu: bool = False) -> Tensor:
+    return affine(x, part.weight, part.bias, gelu)
 
 
 def _norm(part: nn.LayerNorm, x: Tensor) -> Tensor:
