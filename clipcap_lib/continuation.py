@@ -123,7 +123,8 @@ class Continuation:
         count = 1 if after_prefix else k
         positions = self.positions[:, self.position : self.position + count].expand(-1, k)
         self.position += count
-        if after_prefix and self.plain:
+        if self.plain:
+            mask = mask if after_prefix else _causal(inputs)
             return gpt2_step(self.body, inputs, positions, mask, self.cache)
         if after_prefix and mask is None:
             mask = self.nothing_hidden[..., : self.length + k]
@@ -153,3 +154,9 @@ class Continuation:
         """Of the candidates read in the last step, keep the chosen one [rows]."""
         for layer in self.cache.layers:
             layer.keep_one(chosen, candidates)
+
+
+def _causal(inputs: Tensor) -> Tensor:
+    """The additive mask [1, 1, P, P] under which each of the inputs [rows, P, n] sees itself and those before it."""
+    size = inputs.shape[1]
+    return inputs.new_full((1, 1, size, size), torch.finfo(inputs.dtype).min).triu(1)
