@@ -79,11 +79,10 @@ class _InPlaceLayer(CacheLayerMixin):
                 states[departure.gaps, :, : self.length] = states[departure.movers, :, : self.length]
         self.rows = departure.left
 
-    def keep_one(self, chosen: Tensor, candidates: int) -> None:
-        """Of the last `candidates` tokens of each row, keep the chosen one [rows]."""
-        start, rows = self.length - candidates, torch.arange(self.rows, device=chosen.device)
+    def keep_one(self, rows: Tensor, places: Tensor, start: int) -> None:
+        """Of what stands from `start` on, keep the token at `places` [rows] of each of the rows 0, 1, …"""
         for states in (self.keys, self.values):
-            states[: self.rows, :, start] = states[rows, :, start + chosen]
+            states[: self.rows, :, start] = states[rows, :, places]
         self.length = start + 1
 
 
@@ -152,8 +151,10 @@ class Continuation:
 
     def keep_one(self, chosen: Tensor, candidates: int) -> None:
         """Of the candidates read in the last step, keep the chosen one [rows]."""
+        start, rows = self.length - candidates, torch.arange(len(chosen), device=chosen.device)
+        places = start + chosen
         for layer in self.cache.layers:
-            layer.keep_one(chosen, candidates)
+            layer.keep_one(rows, places, start)
 
 
 def _causal(inputs: Tensor) -> Tensor:

@@ -38,13 +38,14 @@ def contrastive_search(
         if guide:
             scores += guide(script.rows, script.written(), candidates)
         best = scores.argmax(-1)
-        tokens, hidden, chosen = (_pick(options, best) for options in (candidates, states, unit))
+        chosen = torch.arange(len(best), device=best.device), best
+        tokens, hidden = candidates[chosen], states[chosen]
         stopping = rules.stop(tokens)
         script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
         if script.step == rules.limit or stopping.all():
             return script.captions()
         lm.keep_one(best, k)
-        past.add(chosen)
+        past.add(unit[chosen])
         if stopping.any():
             departure = Departure.of(stopping)
             lm.leave(departure)
@@ -88,7 +89,3 @@ def _side_by_side(lm: Continuation, k: int) -> Tensor:
     blind = torch.zeros(k, k, dtype=lm.nothing_hidden.dtype, device=others.device)
     blind.masked_fill_(others, torch.finfo(blind.dtype).min)
     return torch.cat([blind.new_zeros(k, capacity), blind], dim=1)[None, None]
-
-
-def _pick(options: Tensor, best: Tensor) -> Tensor:
-    return options[torch.arange(len(best), device=best.device), best]
