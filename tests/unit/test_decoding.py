@@ -20,6 +20,8 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
+import clipcap_lib.affine
+from clipcap_lib.affine import affine
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
 from clipcap_lib.gpt2_step import is_plain_gpt2
@@ -410,6 +412,21 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
             position_ids=torch.full((1, candidates), prefix.shape[1] + step),
         ).last_hidden_state  # fmt: skip
         torch.testing.assert_close(lm.step(tokens, mask), theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 100])
+@torch.inference_mode()
+def test_a_product_is_the_same_by_either_kernel(rows, gelu, monkeypatch):
+    """Both layouts a weight can have: Conv1D's with a bias, and a vocabulary head's without."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((rows, 48), (48, 96), (96,)))
+    for worth in (0, math.inf):
+        monkeypatch.setattr(clipcap_lib.affine, "WORTH_ONEDNN", worth)
+        for laid_out, added in ((weight, bias), (weight.t().contiguous().t(), None)):
+            expected = x.double() @ weight.double() + (0 if added is None else added)
+            expected = torch.nn.functional.gelu(expected, approximate="tanh") if gelu else expected
+            torch.testing.assert_close(affine(x, laid_out, added, gelu).double(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_short_step_is_for_plain_gpt2_only(make_model):
