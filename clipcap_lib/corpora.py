@@ -82,7 +82,7 @@ def corpus_features(prepared: PreparedCorpus, encoder: Encoder, images: pd.DataF
     Raises `ValueError` where the embeddings that came along are not as wide as the encoder's.
     """
     if prepared.vectors is None:
-        return extract_features(encoder, [Path(path) for path in images["image_path"]], Path("data/features"))
+        return extract_features(encoder, images["image_path"].tolist(), Path("data/features"))
     if (width := prepared.vectors.shape[1]) != encoder.width:
         raise ValueError(f"the captions came with embeddings of width {width}; {encoder.name} makes {encoder.width}")
     return Features(prepared.vectors, images.index.to_numpy(), 0.0, 0)

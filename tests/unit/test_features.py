@@ -1,5 +1,6 @@
 """The feature store: computed once, in order, resumable after a kill at any byte."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from clipcap_lib import features as features_module
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.features import extract_features
+from clipcap_lib.features import content_digest, extract_features
 
 
 def encoder(seen: list[int]) -> Encoder:
@@ -52,6 +54,26 @@ def test_nothing_is_computed_twice(pictures, tmp_path):
     again = extract_features(encoder(seen), pictures[5:], tmp_path / "store", workers=0)
     assert sum(seen) == len(pictures)
     assert again.computed == 0
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(pictures, tmp_path, monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(features_module, "content_digest", lambda path: read.append(str(path)) or content_digest(path))
+    extract_features(encoder([]), pictures, tmp_path / "store", workers=0)
+    assert len(read) == len(pictures)
+    other = pictures[3].read_bytes()
+    pictures[2].write_bytes(other)  # the same size and another time
+    os.utime(pictures[2], ns=(1, 1))
+    found = extract_features(encoder([]), pictures, tmp_path / "store", workers=0)
+    assert read[len(pictures) :] == [str(pictures[2])]
+    assert torch.equal(found.tensor([2]), found.tensor([3]))
+
+
+def test_digests_of_many_files_find_their_rows():
+    known = np.array([f"{number:032x}" for number in np.random.default_rng(0).permutation(1000)], "S32")
+    wanted = np.concatenate([known[[7, 3, 999]], np.array([b"f" * 32], "S32")])
+    assert features_module._rows_of(wanted, known).tolist() == [7, 3, 999, -1]
+    assert features_module._rows_of(wanted, known[:0]).tolist() == [-1] * 4
 
 
 @pytest.mark.parametrize(("vectors_lost", "digests_lost"), [(3, 0), (0, 40), (8, 33), (79, 0)])
