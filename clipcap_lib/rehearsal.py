@@ -37,6 +37,7 @@ from clipcap_lib.openai_clip import CLIP
 from clipcap_lib.peak_memory import Peak
 from clipcap_lib.pipeline import plan_jobs, run_jobs
 from clipcap_lib.provenance import set_threads
+from clipcap_lib.quiet import no_progress_bars
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project
 from clipcap_lib.scene_language import Scene, captions
@@ -65,7 +66,7 @@ class Stages:
             started = time.perf_counter()
             yield
             seconds = time.perf_counter() - started
-        speed = f"{amount / seconds:,.1f} {unit}/s"
+        speed = f"{amount / seconds:,.1f} {unit}/s" if unit else ""
         self.rows.append((name, f"{amount:,}", f"{seconds:,.1f}", speed, f"{peak.held:,.0f}", f"{peak.megabytes:,.0f}"))
 
     def table(self, title: str) -> Table:
@@ -108,7 +109,8 @@ def write_models(root: Path) -> tuple[Path, Path]:
         torch.save(CLIP(**VIT_B_32).half().state_dict(), clip_file)
     if not gpt2.exists():
         shape = GPT2Config(vocab_size=CHINESE_VOCABULARY, bos_token_id=101, eos_token_id=102)
-        GPT2LMHeadModel(shape).save_pretrained(gpt2)
+        with no_progress_bars():
+            GPT2LMHeadModel(shape).save_pretrained(gpt2)
         BertTokenizer(vocab={token: number for number, token in enumerate(_vocabulary())}).save_pretrained(gpt2)
     return clip_file, gpt2
 
@@ -208,11 +210,11 @@ def rehearse_notebooks(stages: Stages, experiment: Experiment) -> Path:
     """All notebooks of the experiment through papermill, and its report. Raises RuntimeError where one fails."""
     jobs = plan_jobs(experiment, Path("reports"))
     shutil.rmtree(Path("reports") / experiment.name, ignore_errors=True)
-    with stages.measure("notebooks", len(jobs), "notebooks"):
+    with stages.measure("notebooks", len(jobs), ""):
         outcomes = run_jobs(jobs)
     if failed := [f"{outcome.job.name}: {outcome.error}" for outcome in outcomes if outcome.status != "done"]:
         raise RuntimeError("; ".join(failed))
-    with stages.measure("report", 1, "reports"):
+    with stages.measure("report", 1, ""):
         page = write_report(experiment, outcomes, Path("reports"))
     stages.rows += [(f"  {o.job.name}", "", f"{o.seconds:,.1f}", "", "", "") for o in outcomes]
     return page
