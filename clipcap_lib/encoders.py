@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, ProcessorMixin
 
+from clipcap_lib.devices import best_device
 from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip, load_clip
 from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
@@ -23,9 +24,9 @@ class Encoder:
     """An image encoder, with its text side where there is one.
 
     `preprocess` turns a picture into a tensor [3, input_size, input_size]; `encode_images` maps [B, 3, S, S] to
-    [B, width] float32, not normalised; `encode_texts` maps B strings to [B, width], or is `None`; `logit_scale` is
-    what cosines of the two were multiplied by in training. `fingerprint`
-    identifies weights and preprocessing together: features of different fingerprints must not be mixed.
+    [B, width] float32 in main memory, not normalised; `encode_texts` maps B strings to [B, width], or is `None`;
+    `logit_scale` is what cosines of the two were multiplied by in training. `fingerprint` identifies weights and
+    preprocessing together: features of different fingerprints must not be mixed.
     """
 
     name: str
@@ -43,8 +44,8 @@ class Encoder:
         return replace(self, encode_texts=None) if self.english_only and language != "en" else self
 
 
-def load_encoder(name: str, device: str = "cpu") -> Encoder:
-    """Load an image encoder by name.
+def load_encoder(name: str, device: str | None = None) -> Encoder:
+    """Load an image encoder by name, onto a GPU where there is one and no other device is asked for.
 
     Raises `ValueError` for an unknown family or model, a download that fails or whose sha256 is not the one in its
     URL, and weights that are missing or of another kind; `FileNotFoundError` for a `.pt` file that is not there.
@@ -53,7 +54,7 @@ def load_encoder(name: str, device: str = "cpu") -> Encoder:
     loaders = {"clip": _load_openai, "hf": _load_transformers}
     if family not in loaders or not model:
         raise ValueError(f"encoder {name!r}: write clip:<model or .pt file> or hf:<id or folder>, e.g. clip:ViT-B/32")
-    return loaders[family](name, model, device)
+    return loaders[family](name, model, device or best_device())
 
 
 def _fingerprint(model: nn.Module, preprocess: object) -> str:
@@ -75,10 +76,10 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
     model.visual.to(memory_format=torch.channels_last)  # a CPU convolves half as fast again
 
     def encode_texts(texts: list[str]) -> Tensor:
-        return model.encode_text(clip.tokenize(texts, truncate=True).to(device)).float()
+        return model.encode_text(clip.tokenize(texts, truncate=True).to(device)).float().cpu()
 
     def encode_images(pixels: Tensor) -> Tensor:
-        return model.encode_image(pixels.to(device, memory_format=torch.channels_last)).float()
+        return model.encode_image(pixels.to(device, memory_format=torch.channels_last)).float().cpu()
 
     width, size = model.text_projection.shape[1], model.visual.input_resolution
     stamp = _fingerprint(model, (type(model).__name__, size))
@@ -152,4 +153,4 @@ def _scale(model: nn.Module) -> float:
 
 def _pooled(output: object) -> Tensor:
     # transformers 5 wraps the projected embedding in an output object for some models.
-    return (output if isinstance(output, Tensor) else output.pooler_output).float()
+    return (output if isinstance(output, Tensor) else output.pooler_output).float().cpu()

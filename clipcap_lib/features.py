@@ -75,13 +75,16 @@ def _replace(table: pd.DataFrame, path: Path) -> None:
 
 
 def extract_features(
-    encoder: Encoder, paths: Sequence[str | Path], store: Path, batch_size: int = 128, workers: int = 1
-) -> Features:
+    encoder: Encoder, paths: Sequence[str | Path], store: Path, batch_size: int = 128,
+    workers: int | None = None,
+) -> Features:  # fmt: skip
     """Embed images, computing only those whose bytes this encoder has not seen; returns them in the order of `paths`.
+
+    `workers` processes decode and resize pictures, by default one for two cores.
 
     The store is a folder per encoder fingerprint with `vectors.f16` (raw rows of D numbers) and `digests.txt` (one
     line a row), beside `files.parquet`, which knows the files of all of them. The first two are appended to batch by
-    batch: a killed run loses at most the batch it was in. Memory grows by some 200 bytes an image, not by its vector.
+    batch: a killed run loses at most the batch it was in. Memory is under 500 bytes an image, its vector not among them.
     """
     started = time.perf_counter()
     folder = store / encoder.fingerprint
@@ -89,6 +92,7 @@ def extract_features(
     digests = file_digests(paths, store / "files.parquet")
     absent = np.flatnonzero(_rows_of(digests, _open_index(folder, encoder.width)) < 0)
     missing = absent[np.sort(np.unique(digests[absent], return_index=True)[1])]
+    workers = max(1, (os.cpu_count() or 1) // 2) if workers is None else workers
     _append(folder, encoder, digests[missing], [paths[i] for i in missing], batch_size, workers)
     rows = _rows_of(digests, _open_index(folder, encoder.width))
     vectors = np.memmap(folder / "vectors.f16", np.float16, "r").reshape(-1, encoder.width)
@@ -131,7 +135,7 @@ def _append(
     )
     with (folder / "vectors.f16").open("ab") as vectors, (folder / "digests.txt").open("ab") as lines:
         for number, pixels in enumerate(batches):
-            block = encoder.encode_images(pixels).cpu().numpy().astype(np.float16)
+            block = encoder.encode_images(pixels).numpy().astype(np.float16)
             if not np.isfinite(block).all():
                 raise ValueError(
                     f"{encoder.name} gave numbers outside float16 for an image among {paths[number * batch_size]} …"

@@ -16,6 +16,7 @@ from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from clipcap_lib.batches import Packed, end_token
+from clipcap_lib.devices import best_device
 from clipcap_lib.experiment import Mapping, Tuning
 from clipcap_lib.mapping import build_mapper
 from clipcap_lib.quiet import no_progress_bars
@@ -61,8 +62,8 @@ class ClipCapModel(nn.Module):
 
     @classmethod
     def build(cls, config: ClipCapConfig) -> "ClipCapModel":
-        """A captioner with a fresh mapper and the pretrained language model the configuration names."""
-        return cls(config, *load_language_model(config.language_model))
+        """A captioner with a fresh mapper and the language model the configuration names, on a GPU if there is one."""
+        return cls(config, *load_language_model(config.language_model)).to(best_device())
 
     @property
     def device(self) -> torch.device:

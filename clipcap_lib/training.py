@@ -104,7 +104,7 @@ def train(
         _save(checkpoint, model, optimizer, schedule, progress)
         best = f"best dev loss {progress.best_loss:.3f}"
         on_progress(f"step {progress.step:,} of {settings.steps:,}, {best}, {progress.seconds:.0f} s")
-    model.load_trainable(torch.load(folder / "best.pt", weights_only=True), str(folder / "best.pt"))
+    model.load_trainable(_load(folder / "best.pt"), str(folder / "best.pt"))
     history.board.close()
     return progress
 
@@ -225,17 +225,24 @@ def _evaluate_and_keep(
 def _save(path: Path, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress) -> None:
     weights = {name: weight.detach() for name, weight in model.trainable().items()}
     state = {"weights": weights, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()["last_epoch"],
-             "progress": vars(progress), "random": torch.get_rng_state()}  # fmt: skip
+             "progress": vars(progress), "random": torch.get_rng_state(),
+             "gpu_random": torch.cuda.get_rng_state_all()}  # fmt: skip
     _atomic_save(state, path)
 
 
 def _resume(path: Path, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress) -> None:
-    state = torch.load(path, weights_only=True)
+    state = _load(path)
     model.load_trainable(state["weights"], str(path))
     optimizer.load_state_dict(state["optimizer"])
     schedule.last_epoch = state["schedule"]
     vars(progress).update(state["progress"])
     torch.set_rng_state(state["random"])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["gpu_random"])
+
+
+def _load(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _atomic_save(state: dict, path: Path) -> None:
