@@ -84,7 +84,7 @@ def extract_features(
 
     The store is a folder per encoder fingerprint with `vectors.f16` (raw rows of D numbers) and `digests.txt` (one
     line a row), beside `files.parquet`, which knows the files of all of them. The first two are appended to batch by
-    batch: a killed run loses at most the batch it was in. Memory is under 500 bytes an image, its vector not among them.
+    batch: a killed run loses at most the batch it was in. Memory is under 500 bytes an image, vectors apart.
     """
     started = time.perf_counter()
     folder = store / encoder.fingerprint
