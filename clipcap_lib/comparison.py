@@ -54,7 +54,7 @@ def conclude(runs: list[Run]) -> list[str]:
     seeds = len({run.params["seed"] for run in runs})
     if seeds == 1:
         sentences.append(
-            "One seed a run: differences of a few hundredths may not repeat; three seeds under `runs` would tell."
+            "One seed a run: differences of a few hundredths may not repeat; three seeds would tell."
         )
     return sentences
 
