@@ -1,6 +1,8 @@
 """Pictures of every awkward kind are read as documented, or refused by name."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,11 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 
 
 def test_a_picture_of_30000_pixels_a_side_is_refused_unread(tmp_path):
-    path = saved(Image.new("1", (30_000, 30_000)), tmp_path / "huge.png")
+    path = saved(Image.new("1", (8, 8)), tmp_path / "huge.png")
+    shape = b"IHDR" + struct.pack(">II5B", 30_000, 30_000, 1, 0, 0, 0, 0)
+    data = bytearray(path.read_bytes())
+    data[12:33] = shape + struct.pack(">I", zlib.crc32(shape))  # only the size is another; nothing else may be read
+    path.write_bytes(data)
     with pytest.raises(ValueError, match=r"huge\.png.*pixels; make it smaller"):
         open_picture(path)
     assert "pixels" in picture_fault(path)
