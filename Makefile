@@ -56,7 +56,7 @@ lint: $(STAMP) ## check style, format, and that notebooks carry no outputs
 	$(VENV_BIN)/ruff format --check
 	find notebooks -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -exec $(VENV_BIN)/nbstripout --verify --keep-id {} +
 
-bench: $(STAMP) ## measure training, decoding and extraction speed
+bench: $(STAMP) ## measure training and decoding speed
 	$(VENV_BIN)/python -m clipcap_lib.bench
 
 rehearse: $(STAMP) ## run flickr30k-cn at full scale on generated pictures and random weights: speed and memory

@@ -62,7 +62,8 @@ class _Beams:
         written[:, :, self.step], steps[:, :, self.step] = tokens, own
         self.step += 1
         ends = self.rules.stop(tokens) | (self.step == self.rules.limit)
-        self._finish(scores, written, steps, ends)
+        if ends.any():
+            self._finish(scores, written, steps, ends)
         self.scores, kept = (scores + ends * NEVER).topk(self.strategy.width)
         self.tokens, self.steps = _gather(written, kept), _gather(steps, kept)
         self._branch(parents.gather(1, kept))

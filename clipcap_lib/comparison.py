@@ -53,9 +53,7 @@ def conclude(runs: list[Run]) -> list[str]:
         )
     seeds = len({run.params["seed"] for run in runs})
     if seeds == 1:
-        sentences.append(
-            "One seed a run: differences of a few hundredths may not repeat; three seeds would tell."
-        )
+        sentences.append("One seed a run: differences of a few hundredths may not repeat; three seeds would tell.")
     return sentences
 
 
