@@ -57,16 +57,14 @@ class _Beams:
     def advance(self, log_probabilities: Tensor) -> Tensor:
         """Take one more token from [B, beams, V]; true [B] where no running beam can still win."""
         scores, parents, tokens, own = self._continuations(log_probabilities)
-        written = _gather(self.tokens, parents)
-        steps = _gather(self.steps, parents)
-        written[:, :, self.step], steps[:, :, self.step] = tokens, own
-        self.step += 1
-        ends = self.rules.stop(tokens) | (self.step == self.rules.limit)
+        ends = self.rules.stop(tokens) | (self.step + 1 == self.rules.limit)
         if ends.any():
-            self._finish(scores, written, steps, ends)
+            self._finish(scores, *self._extended(parents, tokens, own), ends)
         self.scores, kept = (scores + ends * NEVER).topk(self.strategy.width)
-        self.tokens, self.steps = _gather(written, kept), _gather(steps, kept)
-        self._branch(parents.gather(1, kept))
+        parents, tokens, own = (values.gather(1, kept) for values in (parents, tokens, own))
+        self.tokens, self.steps = self._extended(parents, tokens, own)
+        self._branch(parents)
+        self.step += 1
         reachable = self.scores[:, :1] / self.step**self.strategy.length_penalty
         worst = self.finished_scores.amin(-1, keepdim=True)
         unfinished = (self.finished_scores <= NEVER / 2).any(-1, keepdim=True)
@@ -80,11 +78,18 @@ class _Beams:
         scores, places = totals.topk(min(keep, totals.shape[1]))
         return scores, places // own.shape[-1], tokens.flatten(1).gather(1, places), own.flatten(1).gather(1, places)
 
+    def _extended(self, parents: Tensor, tokens: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and their log-probabilities [B, K, limit] of what parents [B, K] wrote and what comes behind it."""
+        written, steps = _gather(self.tokens, parents), _gather(self.steps, parents)
+        written[:, :, self.step], steps[:, :, self.step] = tokens, own
+        return written, steps
+
     def _finish(self, scores: Tensor, written: Tensor, steps: Tensor, ends: Tensor) -> None:
         """Let the hypotheses that end here compete with the finished ones; only the first W may."""
         first = torch.arange(scores.shape[1], device=scores.device) < self.strategy.width
-        scores = scores / self.step**self.strategy.length_penalty + ~(ends & first) * NEVER
-        lengths = torch.full_like(scores, self.step, dtype=torch.long)
+        length = self.step + 1
+        scores = scores / length**self.strategy.length_penalty + ~(ends & first) * NEVER
+        lengths = torch.full_like(scores, length, dtype=torch.long)
         merged, best = torch.cat([self.finished_scores, scores], 1).topk(self.strategy.width)
         self.finished_scores = merged
         self.finished_tokens = _gather(torch.cat([self.finished_tokens, written], 1), best)
@@ -103,8 +108,8 @@ class _Beams:
     def mask(self, lm: Continuation) -> Tensor:
         """Additive [B, 1, W, P + past]: the prefix and a beam's own past are seen."""
         dtype = lm.nothing_hidden.dtype
-        mask = torch.zeros(*self.past.shape[:2], self.prefix_length + self.past.shape[2], dtype=dtype)
-        mask = mask.to(self.past.device)
+        shape = *self.past.shape[:2], self.prefix_length + self.past.shape[2]
+        mask = torch.zeros(shape, dtype=dtype, device=self.past.device)
         mask[:, :, self.prefix_length :].masked_fill_(~self.past, torch.finfo(dtype).min)
         return mask[:, None]
 
