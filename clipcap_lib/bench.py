@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -164,30 +164,34 @@ def _natural_stops(model: ClipCapModel, features: Tensor) -> list[int]:
 # --- measuring -----------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Timing:
-    """Seconds and peak memory in MB above the start, of each repetition."""
+@dataclass(frozen=True)
+class Cost:
+    """Of one run: the median of its seconds, and its peak memory in MB above the start."""
 
-    seconds: list[float] = field(default_factory=list)
-    megabytes: list[float] = field(default_factory=list)
-
-    def add(self, function: Callable[[], object]) -> None:
-        """Run once."""
-        with Peak() as peak:
-            started = time.perf_counter()
-            function()
-            self.seconds.append(time.perf_counter() - started)
-        self.megabytes.append(peak.megabytes)
+    seconds: float
+    megabytes: float
 
 
-def interleaved(ours: Callable[[], object], theirs: Callable[[], object], repetitions: int) -> tuple[Timing, Timing]:
-    """Both, in turn; a first round of each warms up and does not count."""
-    timings = Timing(), Timing()
-    ours(), theirs()
-    for _ in range(repetitions):
-        for function, timing in zip((ours, theirs), timings, strict=True):
-            timing.add(function)
-    return timings
+def interleaved(ours: Callable[[], object], theirs: Callable[[], object], repetitions: int) -> tuple[Cost, Cost]:
+    """Both, timed in turn; a first run of each warms up and does not count."""
+    # Memory apart from time: watching it takes time, and more of it from who calls many small operations.
+    mine, other = _peak_megabytes(ours), _peak_megabytes(theirs)
+    rounds = [(_seconds(ours), _seconds(theirs)) for _ in range(repetitions)]
+    median_ours, median_theirs = (statistics.median(times) for times in zip(*rounds, strict=True))
+    return Cost(median_ours, mine), Cost(median_theirs, other)
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def _peak_megabytes(function: Callable[[], object]) -> float:
+    function()
+    with Peak() as peak:
+        function()
+    return peak.megabytes
 
 
 class Floor:
@@ -232,20 +236,17 @@ def _least_seconds(work: Sequence[Callable[[], None]]) -> float:
     """Of repetitions for half a second, and at least five: a busy moment of the machine must not pass for its floor."""
     times: list[float] = []
     while len(times) < 5 or sum(times) < 0.5:
-        started = time.perf_counter()
-        for part in work:
-            part()
-        times.append(time.perf_counter() - started)
+        times.append(_seconds(lambda: [part() for part in work]))
     return min(times)
 
 
 def _row(table: Table, size: str, case: Case, repetitions: int, floor: Floor | None = None) -> None:
     ours, theirs = interleaved(case.ours, case.theirs, repetitions)
-    mine, other = statistics.median(ours.seconds), statistics.median(theirs.seconds)
     table.add_row(
-        size, case.label, f"{case.images / mine:,.1f}", f"{case.images / other:,.1f}", f"{other / mine:.2f} ×",
-        f"{case.target} ×" if case.target else "", *(_beside_floor(case, mine, floor) if floor else ("", "", "")),
-        f"{max(ours.megabytes):.0f}", f"{max(theirs.megabytes):.0f}",
+        size, case.label, f"{case.images / ours.seconds:,.1f}", f"{case.images / theirs.seconds:,.1f}",
+        f"{theirs.seconds / ours.seconds:.2f} ×", f"{case.target} ×" if case.target else "",
+        *(_beside_floor(case, ours.seconds, floor) if floor else ("", "", "")),
+        f"{ours.megabytes:.0f}", f"{theirs.megabytes:.0f}",
     )  # fmt: skip
 
 
