@@ -1,7 +1,5 @@
 """Beam search over prefixes: the beams of an image share one row of the cache, and none of it is ever copied."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -21,97 +19,118 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     """
     lm = Continuation(model.language_model, prefix, strategy.width * rules.limit)
     found: list[list[Caption]] = [[] for _ in prefix]
-    beams = _Beams(prefix, rules, strategy)
+    beams = _Beams(lm, rules, strategy)
     hidden = lm.prefix_hidden[:, -1:]
     while True:
         own = log_probabilities(lm.logits(hidden.flatten(0, 1)))
-        allowed = rules.apply(own, partial(beams.written, hidden.shape[1]))
+        allowed = rules.apply(own, beams.written)
         done = beams.advance(allowed.unflatten(0, hidden.shape[:2]))
-        for image, row in zip(beams.images[done].tolist(), done.nonzero()[:, 0].tolist(), strict=True):
-            found[image] = beams.best(row)
-        if done.all():
+        rows = done.nonzero()[:, 0].tolist()
+        for row in rows:
+            found[beams.images[row]] = beams.best(row)
+        if len(rows) == len(done):
             return found
-        if done.any():
+        if rows:
             departure = Departure.of(done)
             lm.leave(departure)
             beams.leave(departure)
-        hidden = lm.step(beams.tokens[:, :, beams.step - 1], beams.mask(lm))
+        hidden = lm.step(beams.latest, beams.mask[..., : lm.length + strategy.width])
 
 
 class _Beams:
-    """The running and the finished hypotheses of every image: B images, W beams, up to `limit` tokens each."""
+    """The running and the finished hypotheses of every image: B images, W beams, up to `limit` tokens each.
 
-    def __init__(self, prefix: Tensor, rules: Rules, strategy: Beam) -> None:
-        images, self.prefix_length, _ = prefix.shape
-        shape, device = (images, strategy.width, rules.limit), prefix.device
+    The token that beam w reads at step s stands in column s · W + w. The additive `mask` [B, 1, W, P + W · limit] shows
+    a beam the prefix and the columns of its own past, one a step: tokens and their log-probabilities [B, W · limit]
+    stay where they were written, and only the mask follows the parents.
+    """
+
+    def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
+        images, self.prefix_length, _ = lm.prefix_hidden.shape
         self.rules, self.strategy, self.step = rules, strategy, 0
+        width, device = strategy.width, lm.prefix_hidden.device
+        columns, finished = (images, width * rules.limit), (images, width, rules.limit)
         self.images = torch.arange(images, device=device)
-        self.tokens = torch.zeros(shape, dtype=torch.long, device=device)
-        self.steps = torch.zeros(shape, device=device)  # log-probability of each token
+        self.tokens = torch.zeros(columns, dtype=torch.long, device=device)
+        self.steps = torch.zeros(columns, device=device)  # log-probability of each token
+        self.mask = torch.zeros(images, 1, width, self.prefix_length + columns[1], dtype=lm.dtype, device=device)
+        self.mask[..., self.prefix_length :] = torch.finfo(lm.dtype).min
         self.scores = torch.zeros(images, 1, device=device)  # one beam until the first token is out
-        self.past = torch.zeros(images, strategy.width, 0, dtype=torch.bool, device=device)
-        self.finished_tokens, self.finished_steps = self.tokens.clone(), self.steps.clone()
-        self.finished_lengths = torch.zeros(images, strategy.width, dtype=torch.long, device=device)
-        self.finished_scores = torch.full((images, strategy.width), NEVER, device=device)
+        self.finished_tokens = torch.zeros(finished, dtype=torch.long, device=device)
+        self.finished_steps = torch.zeros(finished, device=device)
+        self.finished_lengths = torch.zeros(images, width, dtype=torch.long, device=device)
+        self.finished_scores = torch.full((images, width), NEVER, device=device)
+        self.some_finished, self.none = False, torch.zeros(images, dtype=torch.bool, device=device)
+
+    @property
+    def latest(self) -> Tensor:
+        """The tokens [B, W] that the beams have chosen and not read."""
+        return self.tokens[:, (self.step - 1) * self.strategy.width : self.step * self.strategy.width]
 
     def advance(self, log_probabilities: Tensor) -> Tensor:
         """Take one more token from [B, beams, V]; true [B] where no running beam can still win."""
-        scores, parents, tokens, own = self._continuations(log_probabilities)
-        ends = self.rules.stop(tokens) | (self.step + 1 == self.rules.limit)
+        width = self.strategy.width
+        scores, *chosen = self._continuations(log_probabilities)
+        ends = self.rules.stop(chosen[1]) | (self.step + 1 == self.rules.limit)
         if ends.any():
-            self._finish(scores, *self._extended(parents, tokens, own), ends)
-        self.scores, kept = (scores + ends * NEVER).topk(self.strategy.width)
-        parents, tokens, own = (values.gather(1, kept) for values in (parents, tokens, own))
-        self.tokens, self.steps = self._extended(parents, tokens, own)
-        self._branch(parents)
-        self.step += 1
-        reachable = self.scores[:, :1] / self.step**self.strategy.length_penalty
-        worst = self.finished_scores.amin(-1, keepdim=True)
-        unfinished = (self.finished_scores <= NEVER / 2).any(-1, keepdim=True)
-        return (~(unfinished | (reachable > worst)) | ends.all(-1, keepdim=True))[:, 0]
+            self._finish(scores[:, :width], *(values[:, :width] for values in (*chosen, ends)))
+            scores, kept = (scores + ends * NEVER).topk(width)
+            chosen = [values.gather(1, kept) for values in chosen]
+        self._branch(*(values[:, :width] for values in (scores, *chosen)))
+        return self._decided() | ends.all(-1) if self.some_finished else self.none
 
     def _continuations(self, log_probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The best 2·W of all one-token continuations: total score, parent beam, token, its own log-probability."""
+        """Of all one-token continuations the best 2·W, best first: total score, parent beam, token, log-probability."""
         keep = max(2, 1 + len(self.rules.stops)) * self.strategy.width
         own, tokens = log_probabilities.topk(min(keep, log_probabilities.shape[-1]))
         totals = (own + self.scores[:, :, None]).flatten(1)
         scores, places = totals.topk(min(keep, totals.shape[1]))
         return scores, places // own.shape[-1], tokens.flatten(1).gather(1, places), own.flatten(1).gather(1, places)
 
-    def _extended(self, parents: Tensor, tokens: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and their log-probabilities [B, K, limit] of what parents [B, K] wrote and what comes behind it."""
-        written, steps = _gather(self.tokens, parents), _gather(self.steps, parents)
-        written[:, :, self.step], steps[:, :, self.step] = tokens, own
-        return written, steps
-
-    def _finish(self, scores: Tensor, written: Tensor, steps: Tensor, ends: Tensor) -> None:
-        """Let the hypotheses that end here compete with the finished ones; only the first W may."""
-        first = torch.arange(scores.shape[1], device=scores.device) < self.strategy.width
+    def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor, ends: Tensor) -> None:
+        """Let those of the best W continuations [B, W] that end here compete with the finished hypotheses."""
+        self.some_finished = True
         length = self.step + 1
-        scores = scores / length**self.strategy.length_penalty + ~(ends & first) * NEVER
-        lengths = torch.full_like(scores, length, dtype=torch.long)
-        merged, best = torch.cat([self.finished_scores, scores], 1).topk(self.strategy.width)
-        self.finished_scores = merged
-        self.finished_tokens = _gather(torch.cat([self.finished_tokens, written], 1), best)
-        self.finished_steps = _gather(torch.cat([self.finished_steps, steps], 1), best)
+        scores = scores / length**self.strategy.length_penalty + ~ends * NEVER
+        self.finished_scores, best = torch.cat([self.finished_scores, scores], 1).topk(self.strategy.width)
+        columns = _gather(self._past(), parents)
+        for finished, values, last in (
+            (self.finished_tokens, self.tokens, tokens),
+            (self.finished_steps, self.steps, own),
+        ):
+            ended = finished.clone()
+            ended[:, :, : self.step] = values.gather(1, columns.flatten(1)).view_as(columns)
+            ended[:, :, self.step] = last
+            finished.copy_(_gather(torch.cat([finished, ended], 1), best))
+        lengths = torch.full_like(self.finished_lengths, length)
         self.finished_lengths = torch.cat([self.finished_lengths, lengths], 1).gather(1, best)
 
-    def _branch(self, parents: Tensor) -> None:
-        """Each beam inherits its parent's past and adds the position its own token is about to take."""
-        own = torch.eye(parents.shape[1], dtype=torch.bool, device=parents.device).expand(len(parents), -1, -1)
-        self.past = torch.cat([_gather(self.past, parents), own], dim=-1)
+    def _branch(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor) -> None:
+        """Each beam inherits its parent's past and adds the column its own token [B, W] is about to take."""
+        images, width = parents.shape
+        here = self.step * width
+        rows = (parents + width * torch.arange(images, device=parents.device)[:, None]).flatten()
+        self.mask = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
+        self.mask.narrow(-1, self.prefix_length + here, width).diagonal(dim1=2, dim2=3).zero_()
+        self.tokens[:, here : here + width], self.steps[:, here : here + width] = tokens, own
+        self.scores = scores
+        self.step += 1
 
-    def written(self, beams: int) -> Tensor:
+    def _decided(self) -> Tensor:
+        """True [B] where W hypotheses have finished and none that runs can be better than the worst of them."""
+        reachable = self.scores[:, 0] / self.step**self.strategy.length_penalty
+        worst = self.finished_scores.amin(-1)
+        return (worst > NEVER / 2) & (reachable <= worst)
+
+    def _past(self) -> Tensor:
+        """The columns [B, W, step] of each beam's past, in order."""
+        seen = self.mask[:, 0, :, self.prefix_length : self.prefix_length + self.step * self.strategy.width] == 0
+        return seen.nonzero()[:, 2].view(*seen.shape[:2], self.step)
+
+    def written(self) -> Tensor:
         """Tokens [B · beams, step] of the running beams."""
-        return self.tokens[:, :beams, : self.step].flatten(0, 1)
-
-    def mask(self, lm: Continuation) -> Tensor:
-        """Additive [B, 1, W, P + past]: the prefix and a beam's own past are seen."""
-        dtype = lm.nothing_hidden.dtype
-        shape = *self.past.shape[:2], self.prefix_length + self.past.shape[2]
-        mask = torch.zeros(shape, dtype=dtype, device=self.past.device)
-        mask[:, :, self.prefix_length :].masked_fill_(~self.past, torch.finfo(dtype).min)
-        return mask[:, None]
+        columns = self._past()[:, : self.scores.shape[1]]
+        return self.tokens.gather(1, columns.flatten(1)).view(columns.shape).flatten(0, 1)
 
     def leave(self, departure: Departure) -> None:
         """Take images out."""
@@ -134,6 +153,5 @@ class _Beams:
 
 
 def _gather(values: Tensor, places: Tensor) -> Tensor:
-    """Of values [B, M, …], those at places [B, K]."""
-    index = places.view(*places.shape, *[1] * (values.dim() - 2)).expand(-1, -1, *values.shape[2:])
-    return values.gather(1, index)
+    """Of values [B, M, n], those at places [B, K]."""
+    return values.gather(1, places[:, :, None].expand(-1, -1, values.shape[2]))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from clipcap_lib.affine import affine
-from clipcap_lib.gpt2_step import gpt2_step, is_plain_gpt2
+from clipcap_lib.gpt2_step import Gpt2Step, is_plain_gpt2
+from clipcap_lib.lm_head import lm_head
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class _InPlaceLayer(CacheLayerMixin):
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
-        self.capacity, self.rows, self.length = capacity, 0, 0
+        self.capacity, self.length = capacity, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.rows, heads, _, width = key_states.shape
-        self.keys = key_states.new_empty(self.rows, heads, self.capacity, width)
-        self.values = value_states.new_empty(self.rows, heads, self.capacity, value_states.shape[-1])
+        rows, heads, _, width = key_states.shape
+        self.keys = key_states.new_empty(rows, heads, self.capacity, width)
+        self.values = value_states.new_empty(rows, heads, self.capacity, value_states.shape[-1])
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        end = self.length + key_states.shape[2]
-        self.keys[: self.rows, :, self.length : end] = key_states
-        self.values[: self.rows, :, self.length : end] = value_states
-        self.length = end
-        return self.keys[: self.rows, :, :end], self.values[: self.rows, :, :end]
+        read = key_states.shape[2]
+        self.keys.narrow(2, self.length, read).copy_(key_states)
+        self.values.narrow(2, self.length, read).copy_(value_states)
+        self.length += read
+        return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)
 
     def get_seq_length(self) -> int:
         return self.length
@@ -66,23 +66,22 @@ class _InPlaceLayer(CacheLayerMixin):
 
     def expand(self, copies: int) -> None:
         """Give each row `copies` rows of its own; only what has been written is copied."""
-        self.rows *= copies
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_empty(self.rows, *old.shape[1:])
+            new = old.new_empty(copies * len(old), *old.shape[1:])
             new[:, :, : self.length] = old[:, :, : self.length].repeat_interleave(copies, 0)
             setattr(self, name, new)
 
     def leave(self, departure: Departure) -> None:
-        if len(departure.gaps):
-            for states in (self.keys, self.values):
-                states[departure.gaps, :, : self.length] = states[departure.movers, :, : self.length]
-        self.rows = departure.left
+        for name in ("keys", "values"):
+            states = getattr(self, name)
+            departure.apply(states[:, :, : self.length])
+            setattr(self, name, states[: departure.left])
 
     def keep_one(self, rows: Tensor, places: Tensor, start: int) -> None:
         """Of what stands from `start` on, keep the token at `places` [rows] of each of the rows 0, 1, …"""
         for states in (self.keys, self.values):
-            states[: self.rows, :, start] = states[rows, :, places]
+            states[:, :, start] = states[rows, :, places]
         self.length = start + 1
 
 
@@ -94,12 +93,13 @@ class Continuation:
     """
 
     def __init__(self, language_model: nn.Module, prefix: Tensor, capacity: int) -> None:
-        self.embed, self.head = language_model.get_input_embeddings(), language_model.get_output_embeddings()
-        self.body, self.plain = language_model.base_model, is_plain_gpt2(language_model)
+        self.embed, self.head = language_model.get_input_embeddings(), lm_head(language_model)
+        self.body = language_model.base_model
+        self.short_step = Gpt2Step(self.body) if is_plain_gpt2(language_model) else None
         layers = language_model.config.get_text_config().num_hidden_layers
         self.cache = Cache(layers=[_InPlaceLayer(prefix.shape[1] + capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
-        dtype = self.embed.weight.dtype
+        self.dtype = dtype = self.embed.weight.dtype
         self.positions = torch.arange(prefix.shape[1] + capacity, device=prefix.device)[None]
         self.nothing_hidden = torch.zeros(1, 1, 1, prefix.shape[1] + capacity, dtype=dtype, device=prefix.device)
         self.prefix_hidden = self._forward(prefix.to(dtype), None)
@@ -122,11 +122,13 @@ class Continuation:
         count = 1 if after_prefix else k
         positions = self.positions[:, self.position : self.position + count].expand(-1, k)
         self.position += count
-        if self.plain:
+        if self.short_step:
             mask = mask if after_prefix else _causal(inputs)
-            return gpt2_step(self.body, inputs, positions, mask, self.cache)
+            return self.short_step(inputs, positions, mask, self.cache)
         if after_prefix and mask is None:
             mask = self.nothing_hidden[..., : self.length + k]
+        if mask is not None:
+            mask = mask.expand(len(inputs), -1, -1, -1)  # XGLM wants a mask for every row
         return self.body(
             inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
             position_ids=positions,
@@ -134,8 +136,6 @@ class Continuation:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [rows, V] of hidden states [rows, n]."""
-        if type(self.head) is nn.Linear:
-            return affine(hidden, self.head.weight.t(), self.head.bias).float()
         return self.head(hidden).float()
 
     def expand(self, copies: int) -> None:

@@ -1,6 +1,7 @@
 """From image embeddings to captions: every strategy behind one `decode`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 
@@ -50,14 +51,24 @@ def decode(
     if len(keys) != len(features):
         raise ValueError(f"{len(features)} images but {len(keys)} keys")
     _check_helpers(strategy, features, judge, utility)
-    was_training = model.training
-    model.eval()
     found: list[list[Caption]] = []
-    for start in range(0, len(features), batch_size):
-        part = slice(start, start + batch_size)
-        found += _decode(model, features[part].to(model.device), strategy, rules, keys[part], judge, utility)
-    model.train(was_training)
+    with _evaluating(model):
+        for start in range(0, len(features), batch_size):
+            part = slice(start, start + batch_size)
+            found += _decode(model, features[part].to(model.device), strategy, rules, keys[part], judge, utility)
     return found
+
+
+@contextmanager
+def _evaluating(model: ClipCapModel) -> Iterator[None]:
+    if not model.training:  # visiting every module takes a tenth of a tiny model's greedy captions
+        yield
+        return
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 def _decode(

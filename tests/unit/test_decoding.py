@@ -24,7 +24,7 @@ import clipcap_lib.affine
 from clipcap_lib.affine import affine
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
-from clipcap_lib.gpt2_step import is_plain_gpt2
+from clipcap_lib.gpt2_step import gelu, is_plain_gpt2
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.sampling import draw, filtered
 from clipcap_lib.strategies import (
@@ -399,7 +399,7 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
     prefix, embed = model.prefix(FEATURES[:3]), model.language_model.get_input_embeddings()
     lm, cache = Continuation(model.language_model, prefix, 40), DynamicCache()
     body = model.language_model.base_model
-    assert lm.plain
+    assert lm.short_step
     body(inputs_embeds=prefix, past_key_values=cache)
     for step in range(4):
         tokens = torch.randint(3, VOCABULARY, (3, candidates), generator=generator)
@@ -414,19 +414,26 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
         torch.testing.assert_close(lm.step(tokens, mask), theirs, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 100])
 @torch.inference_mode()
-def test_a_product_is_the_same_by_either_kernel(rows, gelu, monkeypatch):
+def test_a_product_is_the_same_by_either_kernel(rows, monkeypatch):
     """Both layouts a weight can have: Conv1D's with a bias, and a vocabulary head's without."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((rows, 48), (48, 96), (96,)))
-    for worth in (0, math.inf):
-        monkeypatch.setattr(clipcap_lib.affine, "WORTH_ONEDNN", worth)
+    for large in (0, math.inf):
+        monkeypatch.setattr(clipcap_lib.affine, "LARGE", large)
+        monkeypatch.setattr(clipcap_lib.affine, "LARGE_A_ROW", 0)
         for laid_out, added in ((weight, bias), (weight.t().contiguous().t(), None)):
             expected = x.double() @ weight.double() + (0 if added is None else added)
-            expected = torch.nn.functional.gelu(expected, approximate="tanh") if gelu else expected
-            torch.testing.assert_close(affine(x, laid_out, added, gelu).double(), expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(affine(x, laid_out, added).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gelu_is_the_tanh_form(dtype):
+    x = torch.linspace(-12, 12, 4001)
+    expected = torch.nn.functional.gelu(x.to(dtype).double(), approximate="tanh")
+    close = {torch.float32: 1e-6, torch.bfloat16: 1e-2}[dtype]
+    torch.testing.assert_close(gelu(x.to(dtype)).double(), expected, atol=close, rtol=close)
 
 
 def test_the_short_step_is_for_plain_gpt2_only(make_model):
