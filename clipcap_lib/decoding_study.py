@@ -13,6 +13,7 @@ from torch import Tensor
 from clipcap_lib.clip_score import clip_scores, ref_clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
+from clipcap_lib.lm_head import lm_head
 from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
 from clipcap_lib.model import ClipCapModel, readable
 from clipcap_lib.scene_language import Language
@@ -150,4 +151,4 @@ def token_choices(model: ClipCapModel, feature: Tensor, tokens: list[int], count
 def _probabilities(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
     """What may come after the prefix and after each token [T + 1, V]."""
     states = hidden_states(model, feature, tokens)[model.config.prefix_length - 1 :]
-    return model.language_model.get_output_embeddings()(states).float().softmax(-1)
+    return lm_head(model.language_model)(states).float().softmax(-1)

@@ -1,6 +1,5 @@
 """The captioner: a mapping network in front of a causal language model, saved so that nothing is stored twice."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +10,15 @@ from peft import LoraConfig, inject_adapter_in_model
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.activations import NewGELUActivation
+from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from clipcap_lib.batches import Packed, end_token
 from clipcap_lib.devices import best_device
 from clipcap_lib.experiment import Mapping, Tuning
+from clipcap_lib.language_models import check_language_model, load_language_model, weights_sha256
+from clipcap_lib.lm_head import lm_head
 from clipcap_lib.mapping import build_mapper
-from clipcap_lib.quiet import no_progress_bars
 
 
 class ClipCapConfig(BaseModel):
@@ -51,6 +50,7 @@ class ClipCapModel(nn.Module):
 
     def __init__(self, config: ClipCapConfig, language_model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
+        check_language_model(language_model, config.language_model)
         self.config, self.tokenizer = config, tokenizer
         self.stop_tokens = _stop_tokens(config, tokenizer)
         self.language_model = _tune(language_model, config)
@@ -89,7 +89,7 @@ class ClipCapModel(nn.Module):
             inputs_embeds=embeddings, attention_mask=_additive(packed.mask, embeddings.dtype),
             position_ids=packed.positions, use_cache=False,
         ).last_hidden_state  # fmt: skip
-        return self.language_model.get_output_embeddings()(hidden[packed.rows, packed.columns])
+        return lm_head(self.language_model)(hidden[packed.rows, packed.columns])
 
     def loss(self, features: Tensor, packed: Packed, reduction: str = "mean") -> Tensor:
         """Cross-entropy in nats over real caption tokens, end token included; padding has no part in it."""
@@ -117,7 +117,7 @@ class ClipCapModel(nn.Module):
         the parameters that replace its own.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        stamped = self.config.model_copy(update={"language_model_sha256": _weights_sha256(self.config.language_model)})
+        stamped = self.config.model_copy(update={"language_model_sha256": weights_sha256(self.config.language_model)})
         (folder / "config.json").write_text(stamped.model_dump_json(indent=2), encoding="utf-8")
         save_file(
             {name: weight.detach().cpu().contiguous() for name, weight in self.trainable().items()},
@@ -132,7 +132,7 @@ class ClipCapModel(nn.Module):
         Raises `ValueError` when weights are missing or surplus, or the language model is not the one it was trained on.
         """
         config = ClipCapConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
-        found = _weights_sha256(config.language_model)
+        found = weights_sha256(config.language_model)
         if found != config.language_model_sha256:
             raise ValueError(
                 f"{folder}: {config.language_model} is not the language model this captioner was trained on"
@@ -160,43 +160,6 @@ def _stop_tokens(config: ClipCapConfig, tokenizer: PreTrainedTokenizerBase) -> t
     return (end_token(tokenizer) if own is None else tokenizer.convert_tokens_to_ids(own),)
 
 
-def load_language_model(name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """A causal language model of transformers and its tokenizer, by hub id, folder or `.gguf` file, in float32.
-
-    Raises `OSError` (from transformers) when there is no such model; nothing falls back to random weights.
-    """
-    options, name = _gguf(name)
-    # At caption lengths a CPU does plain attention forward and back in three quarters of the time of the fused kernel.
-    attention = "sdpa" if torch.cuda.is_available() else "eager"
-    with no_progress_bars():
-        model, report = AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, attn_implementation=attention, output_loading_info=True, **options
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"language model {name}: weights {missing[:5]} are missing and would be random")
-    _fuse_gelu(model)
-    return model, tokenizer
-
-
-def _gguf(name: str) -> tuple[dict[str, str], str]:
-    """transformers reads a GGUF file by its folder and its name, and makes its weights floats again."""
-    path = Path(name)
-    if path.suffix != ".gguf":
-        return {}, name
-    if not path.is_file():
-        raise FileNotFoundError(f"language model {name}: there is no such file")
-    return {"gguf_file": path.name}, str(path.parent)
-
-
-def _fuse_gelu(model: nn.Module) -> None:
-    # GPT-2's GELU is eight operations in transformers and one in torch: the same function, a tenth off every step.
-    for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, NewGELUActivation):
-                setattr(module, name, nn.GELU("tanh"))
-
-
 def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:
     language_model.requires_grad_(config.tuning == "full")
     if config.tuning == "lora":
@@ -215,13 +178,6 @@ def readable(model: ClipCapModel, token: int) -> str:
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
-
-
-def _weights_sha256(language_model: str) -> str | None:
-    # A hub id is pinned by its name; a local folder can change under the same name.
-    path = Path(language_model)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 
 def _model_card(config: ClipCapConfig, model: ClipCapModel) -> str:

@@ -1,0 +1,160 @@
+"""Which causal language models of transformers can be used, and that those read and decode as their own code does."""
+
+from itertools import takewhile
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    CohereConfig,
+    Gemma2Config,
+    GPTNeoConfig,
+    GPTNeoXConfig,
+    GraniteConfig,
+    MambaConfig,
+    MistralConfig,
+    MptConfig,
+    OpenAIGPTConfig,
+    OPTConfig,
+    Qwen3MoeConfig,
+    XGLMConfig,
+)
+
+from clipcap_lib.batches import pack
+from clipcap_lib.decoding import Constraints, decode
+from clipcap_lib.language_models import check_language_model
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.strategies import Beam, Contrastive, Greedy
+
+VOCABULARY, STOPS = 60, (2, 9, 17, 31, 44)
+FEATURES = torch.randn(6, 16, generator=torch.Generator().manual_seed(3))
+TWELVE = Constraints(max_new_tokens=12, stop_tokens=STOPS, banned_tokens=())
+IDS = {"vocab_size": VOCABULARY, "bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 0}
+LLAMA_STYLE = IDS | {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 64, "head_dim": 8,
+}  # fmt: skip
+USABLE = {
+    "mistral": MistralConfig(**LLAMA_STYLE, sliding_window=32),
+    "mixture of experts": Qwen3MoeConfig(
+        **LLAMA_STYLE, moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2
+    ),
+    "gemma2 caps its logits": Gemma2Config(**LLAMA_STYLE, final_logit_softcapping=2.0, attn_logit_softcapping=None),
+    "cohere scales its logits": CohereConfig(**LLAMA_STYLE, logit_scale=3.0),
+    "granite divides its logits": GraniteConfig(**LLAMA_STYLE, logits_scaling=3.0),
+    "gpt-neox": GPTNeoXConfig(**{k: v for k, v in LLAMA_STYLE.items() if k not in ("num_key_value_heads", "head_dim")}),
+    "opt": OPTConfig(
+        **IDS, hidden_size=32, word_embed_proj_dim=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=64,
+    ),
+    "xglm wants a mask a row": XGLMConfig(
+        **IDS, d_model=32, ffn_dim=48, num_layers=2, attention_heads=4, max_position_embeddings=64
+    ),
+}  # fmt: skip
+UNUSABLE = {
+    "bloom counts places": BloomConfig(**IDS, hidden_size=32, n_layer=2, n_head=4),
+    "mpt counts places": MptConfig(**IDS, d_model=32, n_layers=2, n_heads=4, max_seq_len=64),
+    "gpt-neo counts its window": GPTNeoConfig(
+        **IDS, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]
+    ),
+    "gpt-1 keeps nothing": OpenAIGPTConfig(**IDS, n_embd=32, n_layer=2, n_head=4),
+    "mamba keeps a state": MambaConfig(**IDS, hidden_size=32, num_hidden_layers=2),
+}  # fmt: skip
+usable = pytest.mark.parametrize("config", USABLE.values(), ids=USABLE.keys())
+
+
+class Tokenizer:
+    """All a captioner asks of one here."""
+
+    sep_token, sep_token_id, eos_token_id, unk_token_id = None, 2, 2, None
+    pad_token_id = mask_token_id = cls_token_id = None
+
+    def decode(self, tokens, skip_special_tokens):
+        return " ".join(map(str, tokens))
+
+
+def random_model(config):
+    """Weights scaled so that captions differ and stop at different lengths."""
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.mul_(4)
+    return model
+
+
+def captioner(config):
+    torch.manual_seed(1)
+    settings = ClipCapConfig(
+        mapping="mlp", tuning="full", encoder="none", language_model="random", clip_size=16, prefix_length=4
+    )
+    return ClipCapModel(settings, random_model(config), Tokenizer()).eval()
+
+
+@usable
+@torch.inference_mode()
+def test_greedy_and_beams_equal_generate(config):
+    model = captioner(config)
+    for strategy, options in ((Greedy(), {}), (Beam(width=3), {"num_beams": 3})):
+        ours = [row[0].tokens for row in decode(model, FEATURES, strategy, TWELVE)]
+        theirs = [
+            model.language_model.generate(
+                inputs_embeds=model.prefix(feature[None]), max_new_tokens=12, eos_token_id=list(STOPS), pad_token_id=0,
+                do_sample=False, **options,
+            )[0].tolist()
+            for feature in FEATURES
+        ]  # fmt: skip
+        assert ours == [list(takewhile(lambda token: token not in STOPS, row)) for row in theirs]
+
+
+@usable
+@torch.inference_mode()
+def test_contrastive_search_reports_the_models_own_log_probabilities(config):
+    model = captioner(config)
+    embed = model.language_model.get_input_embeddings()
+    for feature, (caption,) in zip(FEATURES, decode(model, FEATURES, Contrastive(k=4, alpha=0.6), TWELVE), strict=True):
+        ids = torch.tensor(caption.tokens, dtype=torch.long)
+        inputs = torch.cat([model.prefix(feature[None]), embed(ids)[None]], dim=1)
+        own = model.language_model(inputs_embeds=inputs).logits[0, 3:].log_softmax(-1)
+        expected = own[torch.arange(len(ids)), ids]
+        ours = torch.tensor(caption.log_probabilities[: len(ids)])
+        torch.testing.assert_close(ours, expected, atol=1e-3, rtol=1e-3)
+
+
+@usable
+@torch.inference_mode()
+def test_packed_logits_equal_the_models_own(config):
+    """What training learns from: two captions of one image, and each of them alone."""
+    model, captions = captioner(config), [torch.tensor([5, 9, 14, 2]), torch.tensor([7, 2])]
+    packed = model(FEATURES[:1], pack([[caption.numpy() for caption in captions]], 4))
+    embed, prefix = model.language_model.get_input_embeddings(), model.prefix(FEATURES[:1])
+    alone = [
+        model.language_model(inputs_embeds=torch.cat([prefix, embed(caption[:-1])[None]], 1)).logits[0, 3:]
+        for caption in captions
+    ]
+    torch.testing.assert_close(packed, torch.cat(alone), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("config", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_a_model_that_cannot_share_a_prefix_is_refused_before_any_work(config):
+    model = random_model(config)
+    with pytest.raises(ValueError, match=f"language model theirs: {type(model).__name__} does not read") as error:
+        check_language_model(model, "theirs")
+    assert "\n" not in str(error.value)
+
+
+def test_logits_finished_in_an_unknown_way_are_refused():
+    model = random_model(USABLE["opt"])
+    model.lm_head.register_forward_hook(lambda module, inputs, output: output * 1.01)
+    with pytest.raises(ValueError, match="its logits differ by"):
+        check_language_model(model, "theirs")
+
+
+def test_the_check_leaves_dropout_and_random_numbers_as_they_were():
+    model = random_model(USABLE["mistral"]).train()
+    before = torch.get_rng_state()
+    check_language_model(model, "theirs")
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), before)
