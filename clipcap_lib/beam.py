@@ -23,24 +23,24 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     hidden = lm.prefix_hidden[:, -1:]
     while True:
         own = log_probabilities(lm.logits(hidden.flatten(0, 1)))
-        allowed = rules.apply(own, beams.written)
-        done = beams.advance(allowed.unflatten(0, hidden.shape[:2]))
-        rows = done.nonzero()[:, 0].tolist()
-        for row in rows:
-            found[beams.images[row]] = beams.best(row)
-        if len(rows) == len(done):
-            return found
-        if rows:
+        # A penalty steers the search; a caption reports what the model itself thought of its tokens.
+        allowed = rules.apply(own.clone() if rules.processors else own, beams.written)
+        done = beams.advance(own.unflatten(0, hidden.shape[:2]), allowed.unflatten(0, hidden.shape[:2]))
+        if done is not None and done.any():
+            for image, captions in beams.best(done):
+                found[image] = captions
+            if done.all():
+                return found
             departure = Departure.of(done)
             lm.leave(departure)
             beams.leave(departure)
-        hidden = lm.step(beams.latest, beams.mask[..., : lm.length + strategy.width])
+        hidden = lm.step(beams.latest, beams.mask)
 
 
 class _Beams:
     """The running and the finished hypotheses of every image: B images, W beams, up to `limit` tokens each.
 
-    The token that beam w reads at step s stands in column s · W + w. The additive `mask` [B, 1, W, P + W · limit] shows
+    The token that beam w reads at step s stands in column s · W + w. The additive `mask` [B, 1, W, P + W · step] shows
     a beam the prefix and the columns of its own past, one a step: tokens and their log-probabilities [B, W · limit]
     stay where they were written, and only the mask follows the parents.
     """
@@ -53,39 +53,42 @@ class _Beams:
         self.images = torch.arange(images, device=device)
         self.tokens = torch.zeros(columns, dtype=torch.long, device=device)
         self.steps = torch.zeros(columns, device=device)  # log-probability of each token
-        self.mask = torch.zeros(images, 1, width, self.prefix_length + columns[1], dtype=lm.dtype, device=device)
-        self.mask[..., self.prefix_length :] = torch.finfo(lm.dtype).min
+        self.mask = torch.zeros(images, 1, width, self.prefix_length, dtype=lm.dtype, device=device)
         self.scores = torch.zeros(images, 1, device=device)  # one beam until the first token is out
         self.finished_tokens = torch.zeros(finished, dtype=torch.long, device=device)
         self.finished_steps = torch.zeros(finished, device=device)
         self.finished_lengths = torch.zeros(images, width, dtype=torch.long, device=device)
         self.finished_scores = torch.full((images, width), NEVER, device=device)
-        self.some_finished, self.none = False, torch.zeros(images, dtype=torch.bool, device=device)
+        self.some_finished = False
 
     @property
     def latest(self) -> Tensor:
         """The tokens [B, W] that the beams have chosen and not read."""
         return self.tokens[:, (self.step - 1) * self.strategy.width : self.step * self.strategy.width]
 
-    def advance(self, log_probabilities: Tensor) -> Tensor:
-        """Take one more token from [B, beams, V]; true [B] where no running beam can still win."""
+    def advance(self, own: Tensor, allowed: Tensor) -> Tensor | None:
+        """Take one more token; true [B] where no running beam can still win, `None` where none has finished anywhere.
+
+        `own` are the model's log-probabilities [B, beams, V], `allowed` those that the search is to go by.
+        """
         width = self.strategy.width
-        scores, *chosen = self._continuations(log_probabilities)
+        scores, *chosen = self._continuations(own, allowed)
         ends = self.rules.stop(chosen[1]) | (self.step + 1 == self.rules.limit)
         if ends.any():
             self._finish(scores[:, :width], *(values[:, :width] for values in (*chosen, ends)))
             scores, kept = (scores + ends * NEVER).topk(width)
             chosen = [values.gather(1, kept) for values in chosen]
         self._branch(*(values[:, :width] for values in (scores, *chosen)))
-        return self._decided() | ends.all(-1) if self.some_finished else self.none
+        return self._decided() | ends.all(-1) if self.some_finished else None
 
-    def _continuations(self, log_probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _continuations(self, own: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of all one-token continuations the best 2·W, best first: total score, parent beam, token, log-probability."""
         keep = max(2, 1 + len(self.rules.stops)) * self.strategy.width
-        own, tokens = log_probabilities.topk(min(keep, log_probabilities.shape[-1]))
-        totals = (own + self.scores[:, :, None]).flatten(1)
+        best, tokens = allowed.topk(min(keep, allowed.shape[-1]))
+        totals = (best + self.scores[:, :, None]).flatten(1)
         scores, places = totals.topk(min(keep, totals.shape[1]))
-        return scores, places // own.shape[-1], tokens.flatten(1).gather(1, places), own.flatten(1).gather(1, places)
+        parents, own = places // best.shape[-1], own.gather(2, tokens)
+        return scores, parents, tokens.flatten(1).gather(1, places), own.flatten(1).gather(1, places)
 
     def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor, ends: Tensor) -> None:
         """Let those of the best W continuations [B, W] that end here compete with the finished hypotheses."""
@@ -110,8 +113,9 @@ class _Beams:
         images, width = parents.shape
         here = self.step * width
         rows = (parents + width * torch.arange(images, device=parents.device)[:, None]).flatten()
-        self.mask = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
-        self.mask.narrow(-1, self.prefix_length + here, width).diagonal(dim1=2, dim2=3).zero_()
+        inherited = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
+        oneself = self.mask.new_full((width, width), torch.finfo(self.mask.dtype).min).fill_diagonal_(0)
+        self.mask = torch.cat([inherited, oneself.expand(images, 1, -1, -1)], dim=-1)
         self.tokens[:, here : here + width], self.steps[:, here : here + width] = tokens, own
         self.scores = scores
         self.step += 1
@@ -124,7 +128,7 @@ class _Beams:
 
     def _past(self) -> Tensor:
         """The columns [B, W, step] of each beam's past, in order."""
-        seen = self.mask[:, 0, :, self.prefix_length : self.prefix_length + self.step * self.strategy.width] == 0
+        seen = self.mask[:, 0, :, self.prefix_length :] == 0
         return seen.nonzero()[:, 2].view(*seen.shape[:2], self.step)
 
     def written(self) -> Tensor:
@@ -138,18 +142,20 @@ class _Beams:
             if isinstance(value, Tensor):
                 setattr(self, name, departure.apply(value))
 
-    def best(self, row: int) -> list[Caption]:
-        """The `n` best finished hypotheses of a row, without their text."""
-        return [self._caption(row, rank) for rank in range(self.strategy.n)]
+    def best(self, done: Tensor) -> list[tuple[int, list[Caption]]]:
+        """Of the images where `done` [B], their number and their `n` best hypotheses, without text."""
+        lengths, ends = self.finished_lengths[done], self.rules.stop(self.finished_tokens[done])
+        columns = (self.finished_tokens[done], self.finished_steps[done], self.finished_scores[done], lengths, ends)
+        hypotheses = zip(*(values.tolist() for values in columns), strict=True)
+        return [
+            (image, [_caption(*one) for one in zip(*ranked, strict=True)][: self.strategy.n])
+            for image, ranked in zip(self.images[done].tolist(), hypotheses, strict=True)
+        ]
 
-    def _caption(self, row: int, rank: int) -> Caption:
-        length = int(self.finished_lengths[row, rank])
-        tokens = self.finished_tokens[row, rank, :length]
-        ended = length > 0 and bool(self.rules.stop(tokens[-1:]))
-        return Caption(
-            "", tokens[: length - ended].tolist(), self.finished_steps[row, rank, :length].tolist(),
-            float(self.finished_scores[row, rank]), "end" if ended else "length",
-        )  # fmt: skip
+
+def _caption(tokens: list[int], steps: list[float], score: float, length: int, ends: list[bool]) -> Caption:
+    ended = length > 0 and ends[length - 1]
+    return Caption("", tokens[: length - ended], steps[:length], score, "end" if ended else "length")
 
 
 def _gather(values: Tensor, places: Tensor) -> Tensor:

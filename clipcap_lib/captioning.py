@@ -21,6 +21,8 @@ from clipcap_lib.runs import read_json
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
 from clipcap_lib.tokenization import DEFAULT
 
+BATCH = 64  # pictures through the encoder at once
+
 
 @dataclass(frozen=True)
 class Captioner:
@@ -41,7 +43,9 @@ class Captioner:
     @torch.inference_mode()
     def embed(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Embeddings [N, D] of pictures."""
-        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(picture) for picture in pictures]))
+        parts = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
+        prepared = (torch.stack([self.encoder.preprocess(picture) for picture in part]) for part in parts)
+        return torch.cat([self.encoder.encode_images(part) for part in prepared])
 
     def caption(
         self, pictures: Sequence[Image.Image], keys: Sequence[str], strategy: Strategy,
@@ -49,19 +53,12 @@ class Captioner:
     ) -> list[list[Caption]]:  # fmt: skip
         """The captions of each picture, best first; `keys` are the pictures' names, to the sampler."""
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
-        return decode(
-            self.model,
-            self.embed(pictures),
-            strategy,
-            constraints,
-            keys,
-            self.encoder.judging(self.data.language),
-            utility,
-        )
+        judge = self.encoder.judging(self.data.language)
+        return decode(self.model, self.embed(pictures), strategy, constraints, keys, judge, utility)
 
     @cached_property
     def _utility(self) -> Utility:
-        if "language" not in self.params:
+        if "corpus" not in self.params:
             raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
         tokeniser = DEFAULT[self.data.language]
         return cider_agreement(training_frequencies(prepare_corpus(self.data).table, tokeniser), tokeniser)

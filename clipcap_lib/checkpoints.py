@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from clipcap_lib.experiment import Mapping
-from clipcap_lib.model import ClipCapConfig, ClipCapModel, load_language_model
+from clipcap_lib.language_models import load_language_model
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.scene_language import Language
 
 # Masks and counters that older versions of transformers stored beside the weights.
 OLD_BUFFERS = re.compile(r"\.attn\.(masked_)?bias$|\.position_ids$")
@@ -19,18 +21,19 @@ HEADS = 8  # no key tells; every published mapper has as many
 
 @dataclass(frozen=True)
 class Family:
-    """One implementation's way of writing its files: the roots of its keys, and what its captions end with."""
+    """One implementation: the roots of its keys, what its captions end with, and the language it was made for."""
 
     name: str
     language_model: str
     mapper: str
     stop_token: str | None
+    language: Language
 
 
 FAMILIES = (
-    Family("ClipCap-Chinese", "gpt2.", "clip_project.", "[SEP]"),
-    Family("rmokady/CLIP_prefix_caption", "gpt.", "clip_project.", "."),
-    Family("Lightning rewrite", "language_model.", "transformer_mapper.", None),
+    Family("ClipCap-Chinese", "gpt2.", "clip_project.", "[SEP]", "zh"),
+    Family("rmokady/CLIP_prefix_caption", "gpt.", "clip_project.", ".", "en"),
+    Family("Lightning rewrite", "language_model.", "transformer_mapper.", None, "en"),
 )
 SIGNS: dict[str, Mapping] = {"model.": "mlp", "bert.": "bert", "transformer.": "transformer", "weight": "linear"}
 
@@ -143,6 +146,7 @@ def _config(path: Path, published: Published, width: int, language_model: str, e
     assumed |= {
         "normalize": f"{normalize}: as this implementation trained it",
         "stop token": f"{published.family.stop_token or 'the end token of the language model'}",
+        "language": f"{published.family.language}: as this implementation was made for",
         "language model": f"{language_model}: tokenizer and shape",
         "encoder": f"{encoder}: only its width can be checked",
     }

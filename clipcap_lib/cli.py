@@ -18,7 +18,7 @@ from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project, write_json
-from clipcap_lib.strategies import build_strategy
+from clipcap_lib.strategies import parse_strategy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
@@ -146,7 +146,11 @@ def caption(
     images: Annotated[list[Path], typer.Argument(help="pictures")],
     run: Annotated[Path, typer.Option(help="folder of a finished run, such as reports/emoji-zh/runs/mlp-full-s0")],
     strategy: Annotated[
-        str, typer.Option(help="greedy, beam, sample, contrastive, magic, best-of-n or mbr")
+        str,
+        typer.Option(
+            help="greedy, beam, sample, contrastive, magic, best-of-n or mbr; or as in an experiment "
+            'file, "sample min_p:0.1"'
+        ),
     ] = "greedy",
     k: Annotated[int | None, typer.Option(help="contrastive, magic: candidates")] = None,
     alpha: Annotated[float | None, typer.Option(help="contrastive, magic: penalty, 0 to 1")] = None,
@@ -158,7 +162,7 @@ def caption(
     top_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
     n: Annotated[int | None, typer.Option(help="captions a picture: beam, sample, best-of-n, mbr")] = None,
     seed: Annotated[int | None, typer.Option(help="sample, best-of-n, mbr")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="longest caption")] = 60,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="longest caption")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores")] = False,
 ) -> None:
     """Caption pictures with a finished run."""
@@ -169,14 +173,15 @@ def caption(
     images, run = [image.absolute() for image in images], run.absolute()
     enter_project()
     try:
-        how = build_strategy(strategy, **{name: value for name, value in chosen.items() if value is not None})
+        given = [f"{name}:{value}" for name, value in chosen.items() if value is not None]
+        how = parse_strategy(" ".join([strategy, *given]))
         pictures = [open_picture(image) for image in images]  # before a model is loaded for a picture that is not there
         from clipcap_lib.captioning import Captioner, Constraints
 
         names, limit = [image.name for image in images], Constraints(max_new_tokens=max_new_tokens)
         found = Captioner.from_run(run).caption(pictures, names, how, limit)
-    except (ValueError, FileNotFoundError) as error:
-        Console(stderr=True).print(f"[red]{error}", highlight=False)
+    except (ValueError, OSError) as error:  # OSError: a language model that cannot be had
+        Console(stderr=True).print(f"[red]{escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     for image, captions in zip(images, found, strict=True):
         for made in captions if not as_json else []:
@@ -254,7 +259,7 @@ def import_(
         Console(stderr=True).print(f"[red]{error}", highlight=False)
         raise typer.Exit(2) from None
     model.save_pretrained(output / "model")
-    write_json(output / "params.json", model.config.model_dump())
+    write_json(output / "params.json", model.config.model_dump() | {"language": published.family.language})
     table = Table("", "what", "where from")
     for where, facts in (("found in the file", published.found), ("assumed", published.assumed)):
         for name, value in facts.items():

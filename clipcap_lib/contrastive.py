@@ -37,6 +37,8 @@ def contrastive_search(
         scores = (1 - strategy.alpha) * probabilities - strategy.alpha * past.similarity(unit)
         if guide:
             scores += guide(script.rows, script.written(), candidates)
+        if rules.processors:  # they may leave fewer than k tokens
+            scores.masked_fill_(probabilities == 0, float("-inf"))
         best = scores.argmax(-1)
         chosen = torch.arange(len(best), device=best.device), best
         tokens, hidden = candidates[chosen], states[chosen]

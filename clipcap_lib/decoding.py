@@ -6,6 +6,7 @@ from functools import partial
 from itertools import pairwise
 
 import torch
+from tokenizers.models import WordPiece
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -46,7 +47,8 @@ def decode(
     `judge` is the CLIP that made the features, for MAGIC and best-of-n; `utility` scores captions against one another,
     for minimum Bayes risk. Raises `ValueError`, before any forward pass, on options that cannot be met.
     """
-    rules = Rules(model, constraints, getattr(strategy, "k", 1))
+    rules = Rules(model, constraints, getattr(strategy, "k", getattr(strategy, "width", 1)))
+    features = _checked(model, features)
     keys = list(keys) if keys is not None else [str(i) for i in range(len(features))]
     if len(keys) != len(features):
         raise ValueError(f"{len(features)} images but {len(keys)} keys")
@@ -55,8 +57,19 @@ def decode(
     with _evaluating(model):
         for start in range(0, len(features), batch_size):
             part = slice(start, start + batch_size)
-            found += _decode(model, features[part].to(model.device), strategy, rules, keys[part], judge, utility)
+            found += _decode(model, features[part], strategy, rules, keys[part], judge, utility)
     return found
+
+
+def _checked(model: ClipCapModel, features: Tensor) -> Tensor:
+    """Features [N, D] on the mapping network's device and in its dtype."""
+    expected, shape = model.config.clip_size, list(features.shape)
+    if len(shape) != 2 or shape[1] != expected:
+        raise ValueError(f"features must be [images, {expected}], as {model.config.encoder} makes them, not {shape}")
+    if not (fine := features.isfinite().all(-1)).all():
+        raise ValueError(f"the features of image {int(fine.int().argmin())} are not finite numbers; extract them again")
+    weight = next(model.mapper.parameters())
+    return features.to(weight.device, weight.dtype)
 
 
 @contextmanager
@@ -122,7 +135,7 @@ def _check_helpers(strategy: Strategy, features: Tensor, judge: Encoder | None, 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
     """Tokens as a person writes them: Chinese without spaces, English words apart, no special tokens."""
     text = tokenizer.decode(tokens, skip_special_tokens=True)
-    if tokenizer.sep_token is None:  # not a WordPiece tokenizer: its text has its own spaces
+    if not isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), WordPiece):
         return text.strip()
     words = text.split(" ")
     joined = words[:1]

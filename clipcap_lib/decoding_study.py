@@ -102,7 +102,7 @@ def contrastive_grid(
 def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
     """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D]."""
     words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
-    inputs = torch.cat([model.prefix(feature[None].to(model.device))[0], words])[None]
+    inputs = torch.cat([model.prefix(feature[None].to(model.device))[0].to(words.dtype), words])[None]
     return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
 
 
@@ -134,13 +134,14 @@ def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.S
 
 
 @torch.inference_mode()
-def token_choices(model: ClipCapModel, feature: Tensor, tokens: list[int], count: int = 4) -> pd.DataFrame:
-    """Why each token of a caption was written: a row a token and one for the end.
+def token_choices(model: ClipCapModel, feature: Tensor, caption: Caption, count: int = 4) -> pd.DataFrame:
+    """Why each token of a caption was written: a row a token, and one for its end where it came to one.
 
     Columns: token, probability, and others: the `count` likeliest other tokens with their probabilities.
     """
     rows = []
-    for written, chosen in zip(_probabilities(model, feature, tokens), [*tokens, model.stop_tokens[0]], strict=True):
+    written_tokens = [*caption.tokens, *model.stop_tokens[: caption.stopped == "end"]]
+    for written, chosen in zip(_probabilities(model, feature, caption.tokens), written_tokens, strict=False):
         best, ids = written.topk(count + 1)
         others = [(token, share) for token, share in zip(ids.tolist(), best.tolist(), strict=True) if token != chosen]
         named = [(readable(model, token), share) for token, share in others[:count]]

@@ -56,7 +56,7 @@ class Subject:
         feature, model = self.captioner.embed([picture]), self.captioner.model
         pictures, features = self.training
         return Views(
-            tokens=cards.token_table(token_choices(model, feature[0], captions[0].tokens)),
+            tokens=cards.token_table(token_choices(model, feature[0], captions[0])),
             prefix=interpret(model, feature).nearest.to_html(border=0),
             neighbours=cards.neighbour_strip(nearest_pictures(feature[0], features, pictures)),
         )

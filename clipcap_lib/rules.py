@@ -39,7 +39,9 @@ class Rules:
     def __init__(self, model: ClipCapModel, constraints: Constraints, width: int) -> None:
         stops = model.stop_tokens if constraints.stop_tokens is None else constraints.stop_tokens
         self.limit = _limit(model, constraints, stops)
-        banned = _special_tokens(model) if constraints.banned_tokens is None else constraints.banned_tokens
+        banned = _special_tokens(model, stops) if constraints.banned_tokens is None else constraints.banned_tokens
+        if both := sorted({*stops} & {*banned}):
+            raise ValueError(f"token {both[0]} is banned and ends captions; take it out of one of the two")
         vocabulary = model.language_model.get_output_embeddings().weight.shape[0]
         if outside := [token for token in (*stops, *banned) if not 0 <= token < vocabulary]:
             raise ValueError(f"token {outside[0]} is not in the vocabulary of {vocabulary:,}")
@@ -47,7 +49,7 @@ class Rules:
             raise ValueError(f"{width} candidates a step, but the vocabulary allows {vocabulary - len(set(banned)):,}")
         self.stops = torch.tensor(sorted(set(stops)), dtype=torch.long, device=model.device)
         self.ends = torch.zeros(vocabulary, dtype=torch.bool, device=model.device).index_fill_(0, self.stops, True)
-        self.banned = torch.tensor(sorted(set(banned) - set(stops)), dtype=torch.long, device=model.device)
+        self.banned = torch.tensor(sorted(set(banned)), dtype=torch.long, device=model.device)
         self.processors = _processors(constraints, self.stops)
 
     def apply(self, logits: Tensor, written: Callable[[], Tensor]) -> Tensor:
@@ -105,7 +107,9 @@ def _caption(tokens: list[int], log_probabilities: list[float], ended: int, step
 
 def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]) -> int:
     config = model.language_model.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
+    # Within its window, where it has one, a model's attention sees everything, and ours does.
+    named = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
+    positions = min(filter(None, named), default=None)
     room = positions - model.config.prefix_length if positions else None
     limit = constraints.max_new_tokens
     if limit is None and not stops:
@@ -119,11 +123,11 @@ def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]
     return limit or room
 
 
-def _special_tokens(model: ClipCapModel) -> tuple[int, ...]:
+def _special_tokens(model: ClipCapModel, stops: tuple[int, ...]) -> tuple[int, ...]:
     # A caption never holds an unknown word, a mask or padding, however the language model was trained.
     tokenizer = model.tokenizer
     special = {tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
-    return tuple(special - {None, *model.stop_tokens})
+    return tuple(special - {None, *model.stop_tokens, *stops})
 
 
 def _processors(constraints: Constraints, stops: Tensor) -> LogitsProcessorList:

@@ -78,7 +78,7 @@ def filtered(logits: Tensor, strategy: _Sampling) -> tuple[Tensor, Tensor | None
     if strategy.top_k and strategy.top_k < logits.shape[-1]:
         scores, ids = logits.topk(strategy.top_k + 1)
         if (scores[:, -2] > scores[:, -1]).all():  # a tie at the edge would let more than k in
-            return rest(None, scores[:, :-1]) if rest else scores[:, :-1], ids[:, :-1]
+            return _in_order(rest(None, scores[:, :-1]) if rest else scores[:, :-1], ids[:, :-1])
         logits = TopKLogitsWarper(strategy.top_k)(None, logits)
     elif strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1):
         for size in NUCLEI:
@@ -91,12 +91,20 @@ def _nucleus(logits: Tensor, top_p: float, size: int) -> tuple[Tensor, Tensor] |
     """The top-p filter from the `size` likeliest tokens alone; `None` where they cannot settle it."""
     scores, ids = logits.topk(size)
     cumulative = (scores - logits.logsumexp(-1, keepdim=True)).exp().cumsum(-1)
-    unsure = (cumulative[:, -1] < top_p + UNSURE) | ((cumulative - top_p).abs() < UNSURE).any(-1)
+    beyond = cumulative[:, :-1] >= top_p  # the token that crosses top_p is still in
+    first_out = (size - beyond.sum(-1, keepdim=True)).clamp(max=size - 1)
+    tied = (scores.gather(1, first_out) == scores.gather(1, first_out - 1))[:, 0]
+    unsure = (cumulative[:, -1] < top_p + UNSURE) | ((cumulative - top_p).abs() < UNSURE).any(-1) | tied
     if unsure.any():
         return None
-    beyond = cumulative[:, :-1] >= top_p  # the token that crosses top_p is still in
     scores[:, 1:].masked_fill_(beyond, float("-inf"))
-    return scores, ids
+    return _in_order(scores, ids)
+
+
+def _in_order(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns by token id: a draw must not depend on whether other rows made the whole vocabulary necessary."""
+    ids, order = ids.sort(-1)
+    return scores.gather(1, order), ids
 
 
 def _warpers(strategy: _Sampling) -> LogitsProcessorList:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Greedy(_Options):
@@ -21,7 +21,7 @@ class Beam(_Options):
 
     name: Literal["beam"] = "beam"
     width: int = Field(5, gt=0)
-    length_penalty: float = 1.0
+    length_penalty: float = Field(1.0, ge=-10, le=10)
     n: int = Field(1, gt=0)
 
 
@@ -119,9 +119,9 @@ def build_strategy(name: str, **options: Any) -> Strategy:
 
 def parse_strategy(text: str) -> Strategy:
     """Read `"contrastive k:4 alpha:0.6"`: a name, then options; raises `ValueError` like `build_strategy`."""
-    name, *words = text.split()
+    name, *words = text.split() or [""]
     options = dict(word.partition(":")[::2] for word in words)
-    if bare := [word for word in words if ":" not in word]:
+    if bare := [word for word in words if ":" not in word or word.startswith("name:")]:
         raise ValueError(f"decoding strategy {text!r}: write options as option:value, not {bare[0]!r}")
     return build_strategy(name, **options)
 

@@ -1,11 +1,15 @@
 """Every strategy against transformers' `generate` or a naive re-computation in float64, alone and in batches."""
 
+import copy
 import math
 from functools import cache
 from itertools import takewhile
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import Metaspace
+from tokenizers.models import Unigram
 from transformers import (
     DynamicCache,
     GPT2Config,
@@ -14,6 +18,7 @@ from transformers import (
     LlamaForCausalLM,
     LogitsProcessorList,
     MinPLogitsWarper,
+    PreTrainedTokenizerFast,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -93,7 +98,11 @@ def generate(model, features, **options):
         inputs_embeds=model.prefix(features), max_new_tokens=12, eos_token_id=list(STOPS), pad_token_id=0,
         suppress_tokens=[0, 1], **options,
     ).tolist()  # fmt: skip
-    return [list(takewhile(lambda token: token not in STOPS, row)) for row in output]
+    return [_until_stop(row) for row in output]
+
+
+def _until_stop(row, stops=STOPS):
+    return list(takewhile(lambda token: token not in stops, row))
 
 
 def tokens(found):
@@ -123,17 +132,46 @@ def test_beam_search_equals_generate_with_scores(family, width, length_penalty):
     model = captioner(family)
     ours = decode(model, FEATURES[:12], Beam(width=width, length_penalty=length_penalty, n=width), TWELVE)
     for feature, captions in zip(FEATURES, ours, strict=False):
-        theirs = generate(
-            model, feature[None], do_sample=False, num_beams=width, num_return_sequences=width,
-            length_penalty=length_penalty,
+        theirs = model.language_model.generate(
+            inputs_embeds=model.prefix(feature[None]), max_new_tokens=12, eos_token_id=list(STOPS), pad_token_id=0,
+            suppress_tokens=[0, 1], do_sample=False, num_beams=width, num_return_sequences=width,
+            length_penalty=length_penalty, return_dict_in_generate=True, output_scores=True,
         )  # fmt: skip
-        assert [caption.tokens for caption in captions] == theirs
-    assert all(
-        caption.score
-        == pytest.approx(sum(caption.log_probabilities) / len(caption.log_probabilities) ** length_penalty, abs=1e-4)
-        for captions in ours
-        for caption in captions
-    )
+        assert [caption.tokens for caption in captions] == [_until_stop(row) for row in theirs.sequences.tolist()]
+        if width > 1:
+            assert [caption.score for caption in captions] == pytest.approx(theirs.sequences_scores.tolist(), abs=1e-4)
+
+
+@families
+@pytest.mark.parametrize(("prefix_length", "batch"), [(1, 1), (4, 32), (10, 5)])
+@torch.inference_mode()
+def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, prefix_length, batch):
+    model = captioner(family, prefix_length)
+    ours = decode(model, FEATURES[:batch], Beam(), TWELVE)
+    assert tokens(ours) == [
+        generate(model, feature[None], do_sample=False, num_beams=5)[0] for feature in FEATURES[:batch]
+    ]
+
+
+@torch.inference_mode()
+def test_the_bundled_language_models_decode_as_generate_does(project):
+    """Trained weights: the tiny GPT-2 of either language behind a random mapping network."""
+    for language in ("zh", "en"):
+        torch.manual_seed(2)
+        config = ClipCapConfig(
+            mapping="mlp", tuning="frozen", encoder="none", clip_size=16,
+            language_model=str(project / "data" / "models" / f"tiny-gpt2-{language}"),
+        )  # fmt: skip
+        model = ClipCapModel.build(config).eval()
+        constraints = Constraints(max_new_tokens=15, banned_tokens=())
+        options = {"max_new_tokens": 15, "eos_token_id": list(model.stop_tokens), "pad_token_id": 0, "do_sample": False}
+        for strategy, beams in ((Greedy(), 1), (Beam(width=3), 3), (Beam(), 5)):
+            ours = tokens(decode(model, FEATURES[:8], strategy, constraints))
+            theirs = [
+                model.language_model.generate(inputs_embeds=model.prefix(image[None]), num_beams=beams, **options)[0]
+                for image in FEATURES[:8]
+            ]
+            assert ours == [_until_stop(row.tolist(), model.stop_tokens) for row in theirs]
 
 
 @torch.inference_mode()
@@ -357,6 +395,20 @@ def test_sampling_draws_from_the_distribution(options):
     assert statistic < freedom + 6 * math.sqrt(2 * freedom)
 
 
+@pytest.mark.parametrize("options", [{"top_p": 0.9}, {"top_k": 7}, {"top_k": 30, "top_p": 0.6}], ids=str)
+def test_a_draw_does_not_depend_on_the_other_rows(options):
+    """Peaked rows are settled by their likeliest tokens; beside a flat or a tied one the whole vocabulary is sorted."""
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(40, 3000, generator=generator) * torch.linspace(0.1, 8, 40)[:, None]
+    logits[7, :40] = 30.0  # a tie at the edge of top-k and of the nucleus
+    uniform, strategy = torch.rand(40, generator=generator, dtype=torch.float64), Sample(**options)
+    together = draw(logits.clone(), strategy, uniform).tolist()
+    alone = [draw(logits[i : i + 1].clone(), strategy, uniform[i : i + 1]).item() for i in range(40)]
+    assert together == alone
+    paths = {filtered(logits[i : i + 1].clone(), strategy)[1] is None for i in range(40)}
+    assert paths == {True, False}, "some rows alone should need the whole vocabulary, and some not"
+
+
 def test_a_draw_is_the_inverse_of_the_cumulative_distribution():
     logits = torch.tensor([[0.5, 0.2, 0.3]]).log().repeat(4, 1)
     uniform = torch.tensor([0.0, 0.49, 0.6, 0.999], dtype=torch.float64)
@@ -466,6 +518,46 @@ def test_log_probabilities_equal_an_uncached_forward(family, strategy):
         torch.testing.assert_close(ours, expected, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("strategy", [Greedy(), Beam(width=3, n=3), Contrastive(k=4, alpha=0.6)], ids=describe)
+@torch.inference_mode()
+def test_log_probabilities_are_the_models_own_under_a_penalty(strategy):
+    model = captioner("gpt2")
+    constraints = TWELVE.model_copy(update={"repetition_penalty": 1.7, "min_new_tokens": 3})
+    for feature, captions in zip(FEATURES, decode(model, FEATURES, strategy, constraints), strict=True):
+        for caption in captions:
+            ids = torch.tensor(caption.tokens)
+            inputs = torch.cat([model.prefix(feature[None]), model.language_model.get_input_embeddings()(ids)[None]], 1)
+            own = model.language_model(inputs_embeds=inputs).logits[0, 3:-1].log_softmax(-1)
+            expected = own[torch.arange(len(ids)), ids].tolist()
+            assert caption.log_probabilities[: len(ids)] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
+@pytest.mark.parametrize("images", [0, 1])
+def test_no_image_and_a_single_token(strategy, images):
+    one = Constraints(max_new_tokens=1, stop_tokens=())
+    helpers = {"judge": Judge, "utility": agreement}
+    found = decode(captioner("gpt2"), FEATURES[:images], strategy, one, **helpers)
+    assert len(found) == images
+    assert all(len(caption.tokens) == 1 for captions in found for caption in captions)
+
+
+def test_what_processors_forbid_is_not_chosen_for_being_unlike():
+    constraints = Constraints(max_new_tokens=4, min_new_tokens=4, stop_tokens=tuple(range(10, VOCABULARY)))
+    captions = decode(captioner("gpt2"), FEATURES, Contrastive(k=20, alpha=1.0), constraints)
+    assert {len(caption.tokens) for (caption,) in captions} == {4}
+
+
+def test_a_window_bounds_the_caption_like_the_positions_do():
+    model = captioner("llama")
+    model.language_model.config.sliding_window = 14
+    try:
+        with pytest.raises(ValueError, match="14 positions less the prefix leave 10"):
+            decode(model, FEATURES, Greedy(), Constraints(max_new_tokens=11))
+    finally:
+        del model.language_model.config.sliding_window
+
+
 def test_a_caption_that_never_ends_stops_at_the_limit():
     captions = decode(captioner("gpt2"), FEATURES, Greedy(), Constraints(max_new_tokens=2, stop_tokens=()))
     assert {(len(caption.tokens), caption.stopped) for (caption,) in captions} == {(2, "length")}
@@ -492,18 +584,18 @@ def test_rows_that_leave_make_room_without_moving_those_that_stay():
 @families
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
 def test_every_strategy_works_in_bfloat16(family, strategy):
-    """The language model in bfloat16, the mapper in float32: log-probabilities stay near those of float32."""
-    model = captioner(family)
-    before = decode(model, FEATURES[:4], Greedy(), TWELVE)
-    model.language_model.bfloat16()
-    try:
-        captions = decode(model, FEATURES[:4], strategy, TWELVE, judge=Judge, utility=agreement)
-        after = decode(model, FEATURES[:4], Greedy(), TWELVE)
-    finally:
-        model.language_model.float()
-    assert all(math.isfinite(value) for row in captions for caption in row for value in caption.log_probabilities)
-    first = [[row[0].log_probabilities[0] for row in found] for found in (before, after)]
-    assert first[0] == pytest.approx(first[1], abs=1.0)
+    """Log-probabilities of what was written stay near those that the float32 model gives the same tokens."""
+    model, half = captioner(family), copy.deepcopy(captioner(family)).bfloat16()
+    captions = decode(half, FEATURES[:4], strategy, TWELVE, judge=Judge, utility=agreement)
+    for feature, row in zip(FEATURES, captions, strict=False):
+        for caption in row:
+            ids = torch.tensor(caption.tokens, dtype=torch.long)
+            words = model.language_model.get_input_embeddings()(ids)[None]
+            with torch.inference_mode():
+                inputs = torch.cat([model.prefix(feature[None]), words], 1)
+                own = model.language_model(inputs_embeds=inputs).logits[0, 3:].log_softmax(-1)
+            ours, expected = torch.tensor(caption.log_probabilities[: len(ids)]), own[torch.arange(len(ids)), ids]
+            assert (ours - expected).abs().mean().nan_to_num() < 1.0
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
@@ -518,6 +610,8 @@ def test_every_strategy_works_in_bfloat16(family, strategy):
         ("contrastve", {}, "did you mean 'contrastive'"),
         ("greedy", {"k": 4}, "it has no option 'k'"),
         ("sample", {"top_p": 1.5}, "top_p"),
+        ("sample", {"temperature": math.inf}, "temperature: input should be a finite number"),
+        ("beam", {"length_penalty": math.nan}, "length_penalty: input should be a finite number"),
     ],
 )
 def test_impossible_strategies_are_refused_in_one_line(name, options, message):
@@ -536,6 +630,8 @@ def test_impossible_strategies_are_refused_in_one_line(name, options, message):
         (Greedy(), {"constraints": Constraints(banned_tokens=(99,))}, "token 99 is not in the vocabulary"),
         (Greedy(), {"keys": ["a"]}, "32 images but 1 keys"),
         (Beam(width=2, n=3), {}, "width of at least 3"),
+        (Beam(width=61), {}, "61 candidates a step, but the vocabulary allows 58"),
+        (Greedy(), {"constraints": Constraints(stop_tokens=(9,), banned_tokens=(9,))}, "is banned and ends captions"),
         (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs judge="),
         (BestOfN(), {}, "best-of-n needs judge="),
         (MinimumBayesRisk(), {}, "mbr needs utility="),
@@ -544,12 +640,25 @@ def test_impossible_strategies_are_refused_in_one_line(name, options, message):
 )
 def test_what_cannot_be_done_is_refused_before_the_first_forward(strategy, options, message):
     model = captioner("gpt2")
-    hook = model.language_model.register_forward_pre_hook(lambda *_: pytest.fail("a forward pass was made"))
+    hook = model.mapper.register_forward_pre_hook(lambda *_: pytest.fail("a forward pass was made"))
     try:
         with pytest.raises(ValueError, match=message):
             decode(model, FEATURES, strategy, **options)
     finally:
         hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.zeros(3, 17), r"must be \[images, 16\]"),
+        (torch.zeros(16), r"must be \[images, 16\]"),
+        (torch.zeros(3, 16).index_fill(0, torch.tensor(1), math.nan), "features of image 1 are not finite"),
+    ],
+)
+def test_features_that_are_none_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        decode(captioner("gpt2"), features, Greedy(), TWELVE)
 
 
 @pytest.mark.parametrize("strategy", [Greedy(), Beam(), Contrastive(k=2, alpha=0.5)], ids=describe)
@@ -572,9 +681,22 @@ def test_a_strategy_is_written_and_read():
         assert parse_strategy(describe(strategy)) == strategy
     with pytest.raises(ValueError, match="option:value"):
         parse_strategy("beam 5")
+    for text in ("", "beam name:greedy"):
+        with pytest.raises(ValueError, match="decoding strategy"):
+            parse_strategy(text)
 
 
 def test_chinese_is_joined_and_english_words_kept_apart(make_model):
     tokenizer = make_model("mlp").tokenizer
     ids = tokenizer.convert_tokens_to_ids(["一", "只", "猫", "dvd", "tv", "，", "狗", "[SEP]"])
     assert to_text(tokenizer, ids) == "一只猫dvd tv，狗"
+
+
+def test_text_with_spaces_of_its_own_keeps_them():
+    """XGLM's tokenizer has a sep_token too, and is no WordPiece."""
+    vocabulary = [("<unk>", 0.0), ("</s>", 0.0), ("▁tête", -1.0), ("▁énorme", -1.0), (",", -1.0)]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(Unigram(vocabulary, unk_id=0)), sep_token="</s>", eos_token="</s>"
+    )
+    tokenizer.backend_tokenizer.decoder = Metaspace()
+    assert to_text(tokenizer, [2, 4, 3, 1]) == "tête, énorme"

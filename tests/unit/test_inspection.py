@@ -7,7 +7,7 @@ import torch
 
 from clipcap_lib import cards
 from clipcap_lib.attributes import accuracy_by_factor
-from clipcap_lib.decoding import Constraints, decode
+from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.decoding_study import token_choices
 from clipcap_lib.metrics import DocumentFrequencies, interval_table, score
 from clipcap_lib.neighbours import nearest_pictures
@@ -21,11 +21,12 @@ def test_choices_are_the_model_s_own_probabilities(make_model):
     model = make_model("mlp").eval()
     feature = torch.randn(16)
     caption = decode(model, feature[None], Greedy(), Constraints(max_new_tokens=6, banned_tokens=()))[0][0]
-    choices = token_choices(model, feature, caption.tokens, count=3)
+    choices = token_choices(model, feature, caption, count=3)
     found = np.log(choices["probability"]).tolist()
     assert found[: len(caption.log_probabilities)] == pytest.approx(caption.log_probabilities, abs=1e-4)
-    assert len(choices) == len(caption.tokens) + 1
-    for row in choices.to_dict("records")[:-1]:
+    ended = caption.stopped == "end"
+    assert len(choices) == len(caption.tokens) + ended
+    for row in choices.to_dict("records")[: len(caption.tokens)]:
         assert row["token"] not in dict(row["others"])
         assert row["probability"] >= max(share for _, share in row["others"])
 
@@ -37,7 +38,7 @@ def test_choices_equal_the_whole_model_run_on_prefix_and_tokens(make_model):
     words = model.language_model.get_input_embeddings()(torch.tensor(tokens))
     inputs = torch.cat([model.prefix(feature[None])[0], words])[None]
     expected = model.language_model(inputs_embeds=inputs).logits[0, -2].double().softmax(-1)[7].item()
-    assert token_choices(model, feature, tokens)["probability"][1] == pytest.approx(expected, abs=1e-6)
+    assert token_choices(model, feature, Caption(tokens=tokens))["probability"][1] == pytest.approx(expected, abs=1e-6)
 
 
 def test_steps_are_heard_and_can_stop_a_decoding(make_model):

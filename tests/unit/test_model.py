@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from clipcap_lib.batches import pack
-from clipcap_lib.model import ClipCapConfig, ClipCapModel, load_language_model
+from clipcap_lib.language_models import load_language_model
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
 
 
 def changed(model):
