@@ -31,8 +31,11 @@ class Departure:
         return rows[: self.left]
 
 
+FIRST_ROOM = 128  # positions a cache has room for at first: enough for most captions, and doubled where it is not
+
+
 class _InPlaceLayer(CacheLayerMixin):
-    """One layer's keys and values [rows, heads, capacity, head width]: a token costs one write, never a copy."""
+    """One layer's keys and values [rows, heads, room, head width]: a token costs one write, never a copy."""
 
     is_sliding = False
 
@@ -41,15 +44,18 @@ class _InPlaceLayer(CacheLayerMixin):
         self.capacity, self.length = capacity, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, heads, _, width = key_states.shape
-        self.keys = key_states.new_empty(rows, heads, self.capacity, width)
-        self.values = value_states.new_empty(rows, heads, self.capacity, value_states.shape[-1])
+        rows, heads, read, width = key_states.shape
+        room = min(self.capacity, max(FIRST_ROOM, read))
+        self.keys = key_states.new_empty(rows, heads, room, width)
+        self.values = value_states.new_empty(rows, heads, room, value_states.shape[-1])
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        read = key_states.shape[2]
+        read, room = key_states.shape[2], self.keys.shape[2]
+        if self.length + read > room:
+            self._move(1, min(self.capacity, max(2 * room, self.length + read)))
         self.keys.narrow(2, self.length, read).copy_(key_states)
         self.values.narrow(2, self.length, read).copy_(value_states)
         self.length += read
@@ -65,10 +71,14 @@ class _InPlaceLayer(CacheLayerMixin):
         return self.length + query_length, 0
 
     def expand(self, copies: int) -> None:
-        """Give each row `copies` rows of its own; only what has been written is copied."""
+        """Give each row `copies` rows of its own."""
+        self._move(copies, self.keys.shape[2])
+
+    def _move(self, copies: int, room: int) -> None:
+        """Into memory of its own for each row's `copies` and `room` positions; only what was written is copied."""
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_empty(copies * len(old), *old.shape[1:])
+            new = old.new_empty(copies * len(old), old.shape[1], room, old.shape[3])
             new[:, :, : self.length] = old[:, :, : self.length].repeat_interleave(copies, 0)
             setattr(self, name, new)
 

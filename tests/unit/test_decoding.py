@@ -26,6 +26,7 @@ from transformers import (
 )
 
 import clipcap_lib.affine
+import clipcap_lib.continuation
 from clipcap_lib.affine import affine
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
@@ -540,6 +541,22 @@ def test_no_image_and_a_single_token(strategy, images):
     found = decode(captioner("gpt2"), FEATURES[:images], strategy, one, **helpers)
     assert len(found) == images
     assert all(len(caption.tokens) == 1 for captions in found for caption in captions)
+
+
+@families
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
+def test_a_cache_that_grows_changes_nothing(family, strategy, monkeypatch):
+    model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
+    before = decode(model, FEATURES[:6], strategy, TWELVE, KEYS[:6], **helpers)
+    monkeypatch.setattr(clipcap_lib.continuation, "FIRST_ROOM", 5)
+    assert tokens(decode(model, FEATURES[:6], strategy, TWELVE, KEYS[:6], **helpers)) == tokens(before)
+
+
+def test_a_limit_of_many_positions_costs_no_memory_before_they_are_used():
+    model = captioner("gpt2")
+    prefix = model.prefix(FEATURES[:1])
+    lm = Continuation(model.language_model, prefix, 10**6)
+    assert lm.cache.layers[0].keys.shape[2] < 1000
 
 
 def test_what_processors_forbid_is_not_chosen_for_being_unlike():
