@@ -18,7 +18,7 @@ from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project, write_json
-from clipcap_lib.strategies import parse_strategy
+from clipcap_lib.strategies import BestOfN, MinimumBayesRisk, parse_strategy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
@@ -160,7 +160,9 @@ def caption(
     temperature: Annotated[float | None, typer.Option(help="sample")] = None,
     top_k: Annotated[int | None, typer.Option(help="sample; 0 is off")] = None,
     top_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
-    n: Annotated[int | None, typer.Option(help="captions a picture: beam, sample, best-of-n, mbr")] = None,
+    n: Annotated[
+        int | None, typer.Option(help="captions a picture: beam, sample; how many to choose from: best-of-n, mbr")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="sample, best-of-n, mbr")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="longest caption")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores")] = False,
@@ -184,7 +186,8 @@ def caption(
         Console(stderr=True).print(f"[red]{escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     for image, captions in zip(images, found, strict=True):
-        for made in captions if not as_json else []:
+        shown = captions[:1] if isinstance(how, BestOfN | MinimumBayesRisk) else captions  # these draw n to keep one
+        for made in shown if not as_json else []:
             typer.echo(f"{image.name}\t{made.text}")
         if as_json:
             typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))

@@ -98,21 +98,19 @@ class _InPlaceLayer(CacheLayerMixin):
 class Continuation:
     """The rows of one batch on their way through a language model.
 
-    `prefix` [B, P, n] is read once. `capacity` bounds the positions kept beside it, candidates and beams included.
-    Raises `ValueError` where the model has too few positions or hides its hidden states.
+    `prefix` [B, P, n] is read once. `beside` bounds the positions kept beside it, candidates and beams included.
     """
 
-    def __init__(self, language_model: nn.Module, prefix: Tensor, capacity: int) -> None:
+    def __init__(self, language_model: nn.Module, prefix: Tensor, beside: int) -> None:
         self.embed, self.head = language_model.get_input_embeddings(), lm_head(language_model)
         self.body = language_model.base_model
         self.short_step = Gpt2Step(self.body) if is_plain_gpt2(language_model) else None
         layers = language_model.config.get_text_config().num_hidden_layers
-        self.cache = Cache(layers=[_InPlaceLayer(prefix.shape[1] + capacity) for _ in range(layers)])
+        self.capacity, self.dtype = prefix.shape[1] + beside, self.embed.weight.dtype
+        self.cache = Cache(layers=[_InPlaceLayer(self.capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
-        self.dtype = dtype = self.embed.weight.dtype
-        self.positions = torch.arange(prefix.shape[1] + capacity, device=prefix.device)[None]
-        self.nothing_hidden = torch.zeros(1, 1, 1, prefix.shape[1] + capacity, dtype=dtype, device=prefix.device)
-        self.prefix_hidden = self._forward(prefix.to(dtype), None)
+        self.positions = torch.arange(self.capacity, device=prefix.device)[None]
+        self.prefix_hidden = self._forward(prefix.to(self.dtype), None)
 
     @property
     def length(self) -> int:
@@ -136,7 +134,7 @@ class Continuation:
             mask = mask if after_prefix else _causal(inputs)
             return self.short_step(inputs, positions, mask, self.cache)
         if after_prefix and mask is None:
-            mask = self.nothing_hidden[..., : self.length + k]
+            mask = inputs.new_zeros(1, 1, 1, self.length + k)
         if mask is not None:
             mask = mask.expand(len(inputs), -1, -1, -1)  # XGLM wants a mask for every row
         return self.body(

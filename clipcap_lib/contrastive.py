@@ -86,8 +86,6 @@ def _likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _side_by_side(lm: Continuation, k: int) -> Tensor:
     """An additive mask [1, 1, k, capacity + k]; its last columns are that of a step: all the past, and only oneself."""
-    capacity = lm.nothing_hidden.shape[-1]
-    others = ~torch.eye(k, dtype=torch.bool, device=lm.nothing_hidden.device)
-    blind = torch.zeros(k, k, dtype=lm.nothing_hidden.dtype, device=others.device)
-    blind.masked_fill_(others, torch.finfo(blind.dtype).min)
-    return torch.cat([blind.new_zeros(k, capacity), blind], dim=1)[None, None]
+    visible = torch.zeros(k, lm.capacity, dtype=lm.dtype, device=lm.prefix_hidden.device)
+    oneself = visible.new_full((k, k), torch.finfo(lm.dtype).min).fill_diagonal_(0)
+    return torch.cat([visible, oneself], dim=1)[None, None]

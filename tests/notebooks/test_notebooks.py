@@ -122,6 +122,8 @@ def test_pictures_are_captioned_from_the_command_line(reports):
     assert all(len(row["captions"][0]["tokens"]) > 0 for row in found)
     five = caption(pictures[0], "--run", str(run), "--strategy", "sample", "--n", "5")
     assert len(five.output.splitlines()) == 5
+    kept = caption(pictures[0], "--run", str(run), "--strategy", "best-of-n min_p:0.1", "--n", "5")
+    assert len(kept.output.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,7 @@ def test_pictures_are_captioned_from_the_command_line(reports):
         (("--strategy", "contrastive", "--k", "4"), "option 'alpha' is required"),
         (("--strategy", "greedy", "--k", "4"), "it has no option 'k'"),
         (("--strategy", "beem"), "did you mean 'beam'"),
+        (("--max-new-tokens", "0"), "greater than or equal to 1"),
         ((), "there is no such picture"),
     ],
 )

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from clipcap_lib.batches import pack
 from clipcap_lib.checkpoints import import_checkpoint, read_checkpoint
 from clipcap_lib.cli import app
+from clipcap_lib.runs import read_json
 
 SIZES = Sizes(clip=16, width=32, prefix=3, constants=2, layers=2, lm_layers=2, lm_heads=4)
 D, N, P = SIZES.clip, SIZES.width, SIZES.prefix
@@ -158,6 +159,7 @@ def test_imported_from_the_command_line_it_captions(publish, language_model, tmp
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert all(word in result.output for word in ("ClipCap-Chinese", "assumed", "found in the file"))
+    assert read_json(tmp_path / "out" / "params.json")["language"] == "zh"
     again, features = ClipCapModel.from_pretrained(tmp_path / "out/model"), torch.randn(1, D)
     with torch.no_grad():
         first, _ = import_checkpoint(path, language_model, "clip:none")
