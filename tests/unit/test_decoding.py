@@ -144,7 +144,7 @@ def test_beam_search_equals_generate_with_scores(family, width, length_penalty):
 
 
 @families
-@pytest.mark.parametrize(("prefix_length", "batch"), [(1, 1), (4, 32), (10, 5)])
+@pytest.mark.parametrize(("prefix_length", "batch"), [(1, 1), (4, 20), (10, 5)])
 @torch.inference_mode()
 def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, prefix_length, batch):
     model = captioner(family, prefix_length)
@@ -217,8 +217,10 @@ def test_a_batch_equals_its_rows_alone(family, strategy):
     model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
     together = decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers)
     parts = decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers, batch_size=5)
-    alone = [decode(model, FEATURES[i : i + 1], strategy, TWELVE, [key], **helpers)[0] for i, key in enumerate(KEYS)]
-    assert tokens(together) == tokens(parts) == tokens(alone)
+    every_third = range(0, 32, 3)
+    alone = [decode(model, FEATURES[i : i + 1], strategy, TWELVE, [KEYS[i]], **helpers)[0] for i in every_third]
+    assert tokens(together) == tokens(parts)
+    assert tokens([together[i] for i in every_third]) == tokens(alone)
 
 
 # --- contrastive search --------------------------------------------------------------------------------------------
@@ -547,9 +549,9 @@ def test_no_image_and_a_single_token(strategy, images):
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
 def test_a_cache_that_grows_changes_nothing(family, strategy, monkeypatch):
     model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
-    before = decode(model, FEATURES[:6], strategy, TWELVE, KEYS[:6], **helpers)
+    before = decode(model, FEATURES[:3], strategy, TWELVE, KEYS[:3], **helpers)
     monkeypatch.setattr(clipcap_lib.continuation, "FIRST_ROOM", 5)
-    assert tokens(decode(model, FEATURES[:6], strategy, TWELVE, KEYS[:6], **helpers)) == tokens(before)
+    assert tokens(decode(model, FEATURES[:3], strategy, TWELVE, KEYS[:3], **helpers)) == tokens(before)
 
 
 def test_a_limit_of_many_positions_costs_no_memory_before_they_are_used():
