@@ -132,7 +132,7 @@ def test_pictures_are_captioned_from_the_command_line(reports):
         (("--strategy", "contrastive", "--k", "4"), "option 'alpha' is required"),
         (("--strategy", "greedy", "--k", "4"), "it has no option 'k'"),
         (("--strategy", "beem"), "did you mean 'beam'"),
-        (("--max-new-tokens", "0"), "greater than or equal to 1"),
+        (("--max-new-tokens", "0"), "Invalid value for '--max-new-tokens'"),
         ((), "there is no such picture"),
     ],
 )
