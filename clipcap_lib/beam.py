@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from clipcap_lib.continuation import Continuation, Departure
+from clipcap_lib.continuation import Continuation, Departure, additive_mask
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, log_probabilities
 from clipcap_lib.strategies import Beam
@@ -114,7 +114,7 @@ class _Beams:
         here = self.step * width
         rows = (parents + width * torch.arange(images, device=parents.device)[:, None]).flatten()
         inherited = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
-        oneself = self.mask.new_full((width, width), torch.finfo(self.mask.dtype).min).fill_diagonal_(0)
+        oneself = additive_mask(torch.eye(width, dtype=torch.bool, device=parents.device), self.mask.dtype)
         self.mask = torch.cat([inherited, oneself.expand(images, 1, -1, -1)], dim=-1)
         self.tokens[:, here : here + width], self.steps[:, here : here + width] = tokens, own
         self.scores = scores

@@ -169,3 +169,8 @@ def _causal(inputs: Tensor) -> Tensor:
     """The additive mask [1, 1, P, P] under which each of the inputs [rows, P, n] sees itself and those before it."""
     size = inputs.shape[1]
     return inputs.new_full((1, 1, size, size), torch.finfo(inputs.dtype).min).triu(1)
+
+
+def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention's scores so that only what is true in `seen` counts."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

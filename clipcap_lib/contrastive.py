@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.continuation import Continuation, Departure
+from clipcap_lib.continuation import Continuation, Departure, additive_mask
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
 from clipcap_lib.strategies import Contrastive, Magic
@@ -86,6 +86,6 @@ def _likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _side_by_side(lm: Continuation, k: int) -> Tensor:
     """An additive mask [1, 1, k, capacity + k]; its last columns are that of a step: all the past, and only oneself."""
-    visible = torch.zeros(k, lm.capacity, dtype=lm.dtype, device=lm.prefix_hidden.device)
-    oneself = visible.new_full((k, k), torch.finfo(lm.dtype).min).fill_diagonal_(0)
-    return torch.cat([visible, oneself], dim=1)[None, None]
+    past = torch.ones(k, lm.capacity, dtype=torch.bool, device=lm.prefix_hidden.device)
+    oneself = torch.eye(k, dtype=torch.bool, device=past.device)
+    return additive_mask(torch.cat([past, oneself], dim=1), lm.dtype)[None, None]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
 
-from clipcap_lib.continuation import Continuation
+from clipcap_lib.continuation import Continuation, additive_mask
 from clipcap_lib.quiet import no_progress_bars
 
 SAME = 1e-3  # logits this near to one another, as a share of the greatest, are the same but for rounding
@@ -87,17 +87,16 @@ def _greatest_difference(language_model: nn.Module) -> float:
     first, second = ids[:, [0, 1, 2, 4]], ids[:, [0, 1, 3]]  # one caption reads 2 and 4, the other 3
     separate = [language_model(inputs_embeds=embed(row)).logits[0] for row in (first, second)]
     lm = Continuation(language_model, embed(ids[:, :2]), 3)
-    side_by_side, after_first = _blind([[0, 0, 0, 1], [0, 0, 1, 0]], lm), _blind([[0, 0, 0, 1, 0]], lm)
+    side_by_side, after_first = _mask([[1, 1, 1, 0], [1, 1, 0, 1]], lm), _mask([[1, 1, 1, 0, 1]], lm)
     states = [lm.prefix_hidden, lm.step(ids[:, 2:4], side_by_side), lm.step(ids[:, 4:], after_first)]
     shared = lm.logits(torch.cat(states, dim=1)[0])[[0, 1, 2, 4, 0, 1, 3]]
     separate = torch.cat(separate)
     return float((shared - separate).abs().max() / separate.abs().max())
 
 
-def _blind(hidden: list[list[int]], lm: Continuation) -> Tensor:
-    """The additive mask [1, 1, k, length] of a step that may not look where `hidden` is 1."""
-    zeros = torch.zeros(1, 1, len(hidden), len(hidden[0]), dtype=lm.dtype, device=lm.prefix_hidden.device)
-    return zeros.masked_fill_(torch.tensor(hidden, device=zeros.device).bool(), torch.finfo(lm.dtype).min)
+def _mask(seen: list[list[int]], lm: Continuation) -> Tensor:
+    """The mask [1, 1, k, length] of a step that may look where `seen` is 1."""
+    return additive_mask(torch.tensor(seen, device=lm.prefix_hidden.device).bool(), lm.dtype)[None, None]
 
 
 def _refusal(language_model: nn.Module, name: str) -> str:

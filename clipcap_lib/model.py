@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from clipcap_lib.batches import Packed, end_token
+from clipcap_lib.continuation import additive_mask
 from clipcap_lib.devices import best_device
 from clipcap_lib.experiment import Mapping, Tuning
 from clipcap_lib.language_models import check_language_model, load_language_model, weights_sha256
@@ -86,7 +87,7 @@ class ClipCapModel(nn.Module):
         words = self.language_model.get_input_embeddings()(packed.input_ids)
         embeddings = words.index_put((packed.prefix_rows, packed.prefix_columns), prefix.flatten(0, 1).to(words.dtype))
         hidden = self.language_model.base_model(
-            inputs_embeds=embeddings, attention_mask=_additive(packed.mask, embeddings.dtype),
+            inputs_embeds=embeddings, attention_mask=additive_mask(packed.mask, embeddings.dtype),
             position_ids=packed.positions, use_cache=False,
         ).last_hidden_state  # fmt: skip
         return lm_head(self.language_model)(hidden[packed.rows, packed.columns])
@@ -174,10 +175,6 @@ def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:
 def readable(model: ClipCapModel, token: int) -> str:
     """A token as text that shows where a byte-level BPE has its space."""
     return model.tokenizer.convert_ids_to_tokens(token).replace("Ġ", "␣")
-
-
-def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def _model_card(config: ClipCapConfig, model: ClipCapModel) -> str:

@@ -141,10 +141,16 @@ def test_beam_search_equals_generate_with_scores(family, width, length_penalty):
         assert [caption.tokens for caption in captions] == [_until_stop(row) for row in theirs.sequences.tolist()]
         if width > 1:
             assert [caption.score for caption in captions] == pytest.approx(theirs.sequences_scores.tolist(), abs=1e-4)
+    assert all(
+        caption.score
+        == pytest.approx(sum(caption.log_probabilities) / len(caption.log_probabilities) ** length_penalty, abs=1e-4)
+        for captions in ours
+        for caption in captions
+    )
 
 
 @families
-@pytest.mark.parametrize(("prefix_length", "batch"), [(1, 1), (4, 20), (10, 5)])
+@pytest.mark.parametrize(("prefix_length", "batch"), [(1, 1), (4, 32), (10, 5)])
 @torch.inference_mode()
 def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, prefix_length, batch):
     model = captioner(family, prefix_length)
@@ -217,10 +223,8 @@ def test_a_batch_equals_its_rows_alone(family, strategy):
     model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
     together = decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers)
     parts = decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers, batch_size=5)
-    every_third = range(0, 32, 3)
-    alone = [decode(model, FEATURES[i : i + 1], strategy, TWELVE, [KEYS[i]], **helpers)[0] for i in every_third]
-    assert tokens(together) == tokens(parts)
-    assert tokens([together[i] for i in every_third]) == tokens(alone)
+    alone = [decode(model, FEATURES[i : i + 1], strategy, TWELVE, [key], **helpers)[0] for i, key in enumerate(KEYS)]
+    assert tokens(together) == tokens(parts) == tokens(alone)
 
 
 # --- contrastive search --------------------------------------------------------------------------------------------
@@ -614,7 +618,8 @@ def test_every_strategy_works_in_bfloat16(family, strategy):
                 inputs = torch.cat([model.prefix(feature[None]), words], 1)
                 own = model.language_model(inputs_embeds=inputs).logits[0, 3:].log_softmax(-1)
             ours, expected = torch.tensor(caption.log_probabilities[: len(ids)]), own[torch.arange(len(ids)), ids]
-            assert (ours - expected).abs().mean().nan_to_num() < 1.0
+            assert all(math.isfinite(value) for value in caption.log_probabilities)
+            assert len(ids) == 0 or (ours - expected).abs().mean() < 1.0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
