@@ -135,6 +135,7 @@ def _check_helpers(strategy: Strategy, features: Tensor, judge: Encoder | None, 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
     """Tokens as a person writes them: Chinese without spaces, English words apart, no special tokens."""
     text = tokenizer.decode(tokens, skip_special_tokens=True)
+    # WordPiece alone puts a space between all its tokens; the text of others has its own.
     if not isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), WordPiece):
         return text.strip()
     words = text.split(" ")
