@@ -22,10 +22,12 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     beams = _Beams(lm, rules, strategy)
     hidden = lm.prefix_hidden[:, -1:]
     while True:
-        own = log_probabilities(lm.logits(hidden.flatten(0, 1)))
+        logits = lm.logits(hidden.flatten(0, 1))
+        own = log_probabilities(logits)
         # A penalty steers the search; a caption reports what the model itself thought of its tokens.
         allowed = rules.apply(own.clone() if rules.processors else own, beams.written)
-        done = beams.advance(own.unflatten(0, hidden.shape[:2]), allowed.unflatten(0, hidden.shape[:2]))
+        totals = torch.add(allowed, beams.scores.reshape(-1, 1), out=logits)  # their memory is free now
+        done = beams.advance(own.view(len(hidden), -1), totals.view(len(hidden), -1))
         if done is not None and done.any():
             for image, captions in beams.best(done):
                 found[image] = captions
@@ -47,7 +49,7 @@ class _Beams:
 
     def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
         images, self.prefix_length, _ = lm.prefix_hidden.shape
-        self.rules, self.strategy, self.step = rules, strategy, 0
+        self.rules, self.strategy, self.step, self.vocabulary = rules, strategy, 0, len(rules.ends)
         width, device = strategy.width, lm.prefix_hidden.device
         columns, finished = (images, width * rules.limit), (images, width, rules.limit)
         self.images = torch.arange(images, device=device)
@@ -60,19 +62,22 @@ class _Beams:
         self.finished_lengths = torch.zeros(images, width, dtype=torch.long, device=device)
         self.finished_scores = torch.full((images, width), NEVER, device=device)
         self.some_finished = False
+        oneself = torch.eye(width, dtype=torch.bool, device=device).repeat(images, 1, 1, 1)
+        self.own_column = additive_mask(oneself, lm.dtype)
 
     @property
     def latest(self) -> Tensor:
         """The tokens [B, W] that the beams have chosen and not read."""
         return self.tokens[:, (self.step - 1) * self.strategy.width : self.step * self.strategy.width]
 
-    def advance(self, own: Tensor, allowed: Tensor) -> Tensor | None:
+    def advance(self, own: Tensor, totals: Tensor) -> Tensor | None:
         """Take one more token; true [B] where no running beam can still win, `None` where none has finished anywhere.
 
-        `own` are the model's log-probabilities [B, beams, V], `allowed` those that the search is to go by.
+        Of all one-token continuations [B, beams · V], `own` is the token's log-probability by the model itself and
+        `totals` the score of the whole hypothesis that the search is to go by.
         """
         width = self.strategy.width
-        scores, *chosen = self._continuations(own, allowed)
+        scores, *chosen = self._continuations(own, totals)
         ends = self.rules.stop(chosen[1]) | (self.step + 1 == self.rules.limit)
         if ends.any():
             self._finish(scores[:, :width], *(values[:, :width] for values in (*chosen, ends)))
@@ -81,14 +86,11 @@ class _Beams:
         self._branch(*(values[:, :width] for values in (scores, *chosen)))
         return self._decided() | ends.all(-1) if self.some_finished else None
 
-    def _continuations(self, own: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of all one-token continuations the best 2·W, best first: total score, parent beam, token, log-probability."""
+    def _continuations(self, own: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The best 2·W continuations, best first: total score, parent beam, token, log-probability."""
         keep = max(2, 1 + len(self.rules.stops)) * self.strategy.width
-        best, tokens = allowed.topk(min(keep, allowed.shape[-1]))
-        totals = (best + self.scores[:, :, None]).flatten(1)
         scores, places = totals.topk(min(keep, totals.shape[1]))
-        parents, own = places // best.shape[-1], own.gather(2, tokens)
-        return scores, parents, tokens.flatten(1).gather(1, places), own.flatten(1).gather(1, places)
+        return scores, places // self.vocabulary, places % self.vocabulary, own.gather(1, places)
 
     def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor, ends: Tensor) -> None:
         """Let those of the best W continuations [B, W] that end here compete with the finished hypotheses."""
@@ -114,8 +116,7 @@ class _Beams:
         here = self.step * width
         rows = (parents + width * torch.arange(images, device=parents.device)[:, None]).flatten()
         inherited = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
-        oneself = additive_mask(torch.eye(width, dtype=torch.bool, device=parents.device), self.mask.dtype)
-        self.mask = torch.cat([inherited, oneself.expand(images, 1, -1, -1)], dim=-1)
+        self.mask = torch.cat([inherited, self.own_column], dim=-1)
         self.tokens[:, here : here + width], self.steps[:, here : here + width] = tokens, own
         self.scores = scores
         self.step += 1
