@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Column, Table
 
-from clipcap_lib.doctor import Finding, check_environment, check_experiment
+from clipcap_lib.doctor import Finding, check_captioners, check_environment, check_experiment
 from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.pictures import open_picture
-from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, partial_folder, plan_jobs, run_jobs
+from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, is_fresh, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.strategies import BestOfN, MinimumBayesRisk, parse_strategy
@@ -73,8 +73,8 @@ def run(
     enter_project()
     try:
         settings = load_experiment(experiment)
-        _refuse_what_cannot_run(console, settings)
         jobs = plan_jobs(settings, reports)
+        _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
         outcomes = _run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
     except (ExperimentError, ParameterError) as error:
         console.print(f"[red]{error}", highlight=False)
@@ -90,9 +90,9 @@ def run(
     raise typer.Exit(1 if failed else 0)
 
 
-def _refuse_what_cannot_run(console: Console, settings: Experiment) -> None:
-    missing = [found for found in check_environment() + check_experiment(settings) if found.state == "missing"]
-    if missing:
+def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
+    found = check_environment() + check_experiment(settings) + ([] if tried else check_captioners(settings))
+    if missing := [finding for finding in found if finding.state == "missing"]:
         console.print(f"[red]{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
         raise typer.Exit(2)
@@ -107,7 +107,8 @@ def doctor(
     path = find_experiment(experiment) if experiment else None
     enter_project()
     try:
-        found = check_environment() + (check_experiment(load_experiment(path)) if path else [])
+        settings = load_experiment(path) if path else None
+        found = check_environment() + (check_experiment(settings) + check_captioners(settings) if settings else [])
     except ExperimentError as error:
         console.print(f"[red]{error}", highlight=False)
         raise typer.Exit(2) from None

@@ -47,7 +47,7 @@ def decode(
     `judge` is the CLIP that made the features, for MAGIC and best-of-n; `utility` scores captions against one another,
     for minimum Bayes risk. Raises `ValueError`, before any forward pass, on options that cannot be met.
     """
-    rules = Rules(model, constraints, getattr(strategy, "k", getattr(strategy, "width", 1)))
+    rules = Rules(model, constraints, strategy)
     features = _checked(model, features)
     keys = list(keys) if keys is not None else [str(i) for i in range(len(features))]
     if len(keys) != len(features):

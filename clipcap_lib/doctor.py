@@ -8,7 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +33,7 @@ class Finding:
     name: str
     state: State
     note: str
+    here: bool = True  # false for what a first run will download
 
 
 def _found(name: str, good: object, note: str, advice: str, otherwise: State = "missing") -> Finding:
@@ -94,6 +95,19 @@ def _gpu() -> Finding:
 def check_experiment(experiment: Experiment) -> list[Finding]:
     """The files and models that an experiment names; models not on this machine are asked for on the network."""
     return [*_data(experiment), _encoder(experiment.models.encoder), _language_model(experiment.models.language_model)]
+
+
+def check_captioners(experiment: Experiment) -> list[Finding]:
+    """A dry run of the captioners; nothing where their language model is yet to come."""
+    language_model = _language_model(experiment.models.language_model)
+    if language_model.state == "missing" or not language_model.here:
+        return []
+    from clipcap_lib.dry_run import dry_run
+
+    try:
+        return [Finding("captioners", "ready", f"{dry_run(experiment)}, each trained for a step")]
+    except ValueError as error:
+        return [Finding("captioners", "missing", str(error))]
 
 
 def _data(experiment: Experiment) -> Iterator[Finding]:
@@ -164,7 +178,7 @@ def _cached_or_on(kind: str, name: str, cached: object, site: str, place: str) -
     advice = (
         f"{name} is not in {place} and {site} cannot be reached; fetch it elsewhere{size} and name its folder or file"
     )
-    return _found(kind, _reachable(site), later, advice)
+    return replace(_found(kind, _reachable(site), later, advice), here=False)
 
 
 def _reachable(site: str) -> bool:

@@ -40,8 +40,10 @@ class LinearMapper(nn.Linear):
 class _ConstantsMapper(nn.Module):
     """The frame BERT and transformer share: C tokens made from the image, then P learned constants; read at those."""
 
-    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int) -> None:
+    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, heads: int) -> None:
         super().__init__()
+        if width % heads:
+            raise ValueError(f"mapper_heads is {heads}, which does not divide the language model's width of {width}")
         self.constants = constants
         self.linear = nn.Linear(clip_size, constants * width)
         self.prefix_const = nn.Parameter(torch.randn(prefix_length, width))
@@ -60,7 +62,7 @@ class BertMapper(_ConstantsMapper):
     """A randomly initialised BERT over image tokens and constants, as ClipCap-Chinese has it; [B, D] → [B, P, n]."""
 
     def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
-        super().__init__(clip_size, prefix_length, constants, width)
+        super().__init__(clip_size, prefix_length, constants, width, heads)
         config = BertConfig(
             vocab_size=1,  # only `inputs_embeds` are ever given: the word table would be 16 M unused parameters
             hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
@@ -124,7 +126,7 @@ class TransformerMapper(_ConstantsMapper):
     """Pre-norm transformer over image tokens and constants (Mokady et al. 2021, figure 2); [B, D] → [B, P, n]."""
 
     def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
-        super().__init__(clip_size, prefix_length, constants, width)
+        super().__init__(clip_size, prefix_length, constants, width, heads)
         self.transformer = _Layers(width, layers, heads)
 
     def mix(self, tokens: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ def build_mapper(
 ) -> nn.Module:
     """The mapping network of that name; `constants`, `layers` and `heads` concern BERT and transformer only.
 
-    Raises `ValueError` for an unknown name.
+    Raises `ValueError` for an unknown name, and for heads that do not divide the width.
     """
     match mapping:
         case "mlp":

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.strategies import Constraints
+from clipcap_lib.strategies import Constraints, Strategy
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Caption:
 class Rules:
     """Constraints resolved for one model: raises `ValueError` where they cannot be kept."""
 
-    def __init__(self, model: ClipCapModel, constraints: Constraints, width: int) -> None:
+    def __init__(self, model: ClipCapModel, constraints: Constraints, strategy: Strategy) -> None:
         stops = model.stop_tokens if constraints.stop_tokens is None else constraints.stop_tokens
         self.limit = _limit(model, constraints, stops)
         banned = _special_tokens(model, stops) if constraints.banned_tokens is None else constraints.banned_tokens
@@ -45,8 +45,9 @@ class Rules:
         vocabulary = model.language_model.get_output_embeddings().weight.shape[0]
         if outside := [token for token in (*stops, *banned) if not 0 <= token < vocabulary]:
             raise ValueError(f"token {outside[0]} is not in the vocabulary of {vocabulary:,}")
-        if width > vocabulary - len(set(banned)):
-            raise ValueError(f"{width} candidates a step, but the vocabulary allows {vocabulary - len(set(banned)):,}")
+        candidates, allowed = getattr(strategy, "k", getattr(strategy, "width", 1)), vocabulary - len(set(banned))
+        if candidates > allowed:
+            raise ValueError(f"{candidates} candidates a step, but the vocabulary allows {allowed:,}")
         self.stops = torch.tensor(sorted(set(stops)), dtype=torch.long, device=model.device)
         self.ends = torch.zeros(vocabulary, dtype=torch.bool, device=model.device).index_fill_(0, self.stops, True)
         self.banned = torch.tensor(sorted(set(banned)), dtype=torch.long, device=model.device)
@@ -105,18 +106,23 @@ def _caption(tokens: list[int], log_probabilities: list[float], ended: int, step
     return Caption("", tokens[: ended - 1 if ended else step], scores, sum(scores) / read, stopped)
 
 
-def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]) -> int:
+def room_behind_prefix(model: ClipCapModel) -> int | None:
+    """How many tokens the language model can read behind the prefix; `None` where it names no number."""
     config = model.language_model.config.get_text_config()
     # Within its window, where it has one, a model's attention sees everything, and ours does.
     named = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
     positions = min(filter(None, named), default=None)
-    room = positions - model.config.prefix_length if positions else None
-    limit = constraints.max_new_tokens
+    return positions - model.config.prefix_length if positions else None
+
+
+def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]) -> int:
+    limit, room = constraints.max_new_tokens, room_behind_prefix(model)
     if limit is None and not stops:
         raise ValueError("no stop token and no max_new_tokens: captions would never end; give one of them")
     if limit is None and room is None:
         raise ValueError("the language model names no number of positions; give max_new_tokens")
     if limit is not None and room is not None and limit > room:
+        positions = room + model.config.prefix_length
         raise ValueError(f"max_new_tokens is {limit}, but {positions} positions less the prefix leave {room}")
     if constraints.min_new_tokens > (limit or room):
         raise ValueError(f"min_new_tokens is {constraints.min_new_tokens}, above the limit of {limit or room}")

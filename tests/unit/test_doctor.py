@@ -1,13 +1,15 @@
 """The doctor names what is missing, where it goes, and its exit code says whether an experiment can start."""
 
+import shutil
 from importlib.machinery import ModuleSpec
 
 import pytest
+from transformers import BertTokenizer, BloomConfig, BloomForCausalLM
 from typer.testing import CliRunner
 
 from clipcap_lib import doctor
 from clipcap_lib.cli import app
-from clipcap_lib.experiment import load_experiment
+from clipcap_lib.experiment import Experiment, load_experiment
 
 EXPERIMENT = """
 name: mine
@@ -80,6 +82,38 @@ def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp
         result = CliRunner().invoke(app, [*command, str(path)])
         assert result.exit_code == code, result.output
         assert "no-such-file.gguf" in result.output
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "expected"),
+    [
+        ("models", {"mapper_heads": 7}, "transformer, full: mapper_heads is 7, which does not divide"),
+        ("models", {"max_caption_tokens": 56}, "max_caption_tokens is 56, but 64 positions less the prefix allow 55"),
+        ("models", {"stop_token": "."}, "captions end with '.', which is no token of"),
+        ("decoding", {"max_new_tokens": 55}, "max_new_tokens is 55, but 64 positions less the prefix leave 54"),
+        ("decoding", {"strategies": ["contrastive k:99 alpha:0.6"]}, "99 candidates a step, but the vocabulary allows"),
+    ],
+)
+def test_what_no_captioner_can_do_is_found_before_a_picture_is_read(write, section, setting, expected):
+    settings = load_experiment(write()).model_dump()
+    settings["runs"] = {"mapping": ["transformer"], "tuning": ["full"]}
+    (good,) = doctor.check_captioners(Experiment.model_validate(settings))
+    assert (good.state, good.note) == ("ready", "1, each trained for a step")
+    settings[section] |= setting
+    (bad,) = doctor.check_captioners(Experiment.model_validate(settings))
+    assert bad.state == "missing"
+    assert expected in bad.note
+
+
+def test_a_language_model_that_cannot_share_a_prefix_is_refused_before_any_notebook(write, tmp_path, language_model):
+    folder = tmp_path / "bloom"
+    shutil.copytree(language_model, folder)
+    vocabulary = BertTokenizer.from_pretrained(language_model).vocab_size
+    BloomForCausalLM(BloomConfig(vocab_size=vocabulary, hidden_size=32, n_layer=2, n_head=4)).save_pretrained(folder)
+    result = CliRunner().invoke(app, ["run", str(write(language_model=folder)), "--reports", str(tmp_path / "reports")])
+    assert result.exit_code == 2, result.output
+    assert "BloomForCausalLM" in result.output
     assert not (tmp_path / "reports").exists()
 
 

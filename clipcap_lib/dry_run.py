@@ -1,0 +1,51 @@
+"""A dry run: each captioner of an experiment is built and trained for one step on made-up images.
+
+What no file name shows, such as a language model that cannot share a prefix, heads that do not divide a width or a
+caption longer than the model has positions, is found in seconds here instead of after all pictures have been read.
+"""
+
+import torch
+
+from clipcap_lib.batches import Padding, pack, tokenize_captions
+from clipcap_lib.experiment import Experiment
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.rules import Rules, room_behind_prefix
+from clipcap_lib.strategies import Constraints, parse_strategy
+
+CLIP_SIZE = 8  # of the made-up embeddings: the encoder's own width changes one matrix and nothing else
+
+
+def dry_run(experiment: Experiment) -> int:
+    """How many captioners can be built, trained and decoded; their language model must be on this machine.
+
+    Raises `ValueError`, naming the captioner, for what one of them cannot do.
+    """
+    captioners = sorted({(run["mapping"], run["tuning"]) for run in experiment.run_grid()})
+    for mapping, tuning in captioners:
+        try:
+            _try(experiment, mapping, tuning)
+        except Exception as error:  # whatever a library raises for settings it cannot follow
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(f"{mapping}, {tuning}: {line}") from error
+    return len(captioners)
+
+
+def _try(experiment: Experiment, mapping: str, tuning: str) -> None:
+    settings = experiment.models.model_dump(include=set(ClipCapConfig.model_fields))
+    model = ClipCapModel.build(ClipCapConfig(mapping=mapping, tuning=tuning, clip_size=CLIP_SIZE, **settings))
+    for text in (experiment.decoding.strategy, *experiment.decoding.strategies):
+        Rules(model, Constraints(max_new_tokens=experiment.decoding.max_new_tokens), parse_strategy(text))
+    _train_a_step(model, experiment)
+
+
+def _train_a_step(model: ClipCapModel, experiment: Experiment) -> None:
+    """On the longest caption that the settings let in."""
+    longest, room = experiment.models.max_caption_tokens, room_behind_prefix(model)
+    if room is not None and longest > room + 1:  # the last token is predicted and never read
+        positions = room + model.config.prefix_length
+        raise ValueError(f"max_caption_tokens is {longest}, but {positions} positions less the prefix allow {room + 1}")
+    own_end = experiment.models.stop_token is None
+    tokens = tokenize_captions(["a " * longest], [0], model.tokenizer, longest, append_end=own_end)
+    padding = Padding.of(model.tokenizer, tokens) if experiment.training.padding_in_loss else None
+    packed = pack([[tokens.caption(0)]], model.config.prefix_length, padding)
+    model.loss(torch.randn(1, CLIP_SIZE, device=model.device), packed.to(model.device)).backward()
