@@ -1,13 +1,22 @@
 """The decoding strategies by name and option: plain settings, checked before any model is loaded."""
 
 import difflib
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class _Options(BaseModel):
+    """Settings that raise `ValueError`, in one line, for an unknown, a missing or an impossible option."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            problems = "; ".join(_explain(problem, type(self)) for problem in error.errors())
+            raise ValueError(f"{_name(type(self))}: {problems}") from None
 
 
 class Greedy(_Options):
@@ -86,10 +95,14 @@ class MinimumBayesRisk(_Sampling):
     n: int = Field(10, gt=1)
 
 
-Strategy = Annotated[
-    Greedy | Beam | Sample | Contrastive | Magic | BestOfN | MinimumBayesRisk, Field(discriminator="name")
-]
-_BY_NAME = {kind.model_fields["name"].default: kind for kind in get_args(get_args(Strategy)[0])}
+Strategy = Greedy | Beam | Sample | Contrastive | Magic | BestOfN | MinimumBayesRisk
+
+
+def _name(kind: type[_Options]) -> str:
+    return kind.model_fields["name"].default if "name" in kind.model_fields else kind.__name__.lower()
+
+
+_BY_NAME = {_name(kind): kind for kind in get_args(Strategy)}
 
 
 class Constraints(_Options):
@@ -111,10 +124,7 @@ def build_strategy(name: str, **options: Any) -> Strategy:
     """The strategy of that name; raises `ValueError`, in one line, for an unknown name or option, or a missing one."""
     if name not in _BY_NAME:
         raise ValueError(f"decoding strategy {name!r} is unknown{_nearest(name, list(_BY_NAME))}")
-    try:
-        return TypeAdapter(Strategy).validate_python({"name": name, **options})
-    except ValidationError as error:
-        raise ValueError(f"{name}: {'; '.join(_explain(problem, name) for problem in error.errors())}") from None
+    return _BY_NAME[name](**options)
 
 
 def parse_strategy(text: str) -> Strategy:
@@ -133,9 +143,9 @@ def describe(strategy: Strategy) -> str:
     return " ".join([strategy.name, *(f"{key}:{value}" for key, value in chosen.items())])
 
 
-def _explain(problem: dict[str, Any], name: str) -> str:
-    option = str(problem["loc"][-1])
-    options = [key for key in _BY_NAME[name].model_fields if key != "name"]
+def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
+    option = str(problem["loc"][0])
+    options = [key for key in kind.model_fields if key != "name"]
     match problem["type"]:
         case "extra_forbidden":
             return f"it has no option {option!r}{_nearest(option, options)}"

@@ -654,6 +654,21 @@ def test_impossible_strategies_are_refused_in_one_line(name, options, message):
 
 
 @pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Contrastive(k=4), "contrastive: option 'alpha' is required"),
+        (lambda: Constraints(max_new_tokens=0), "constraints: max_new_tokens: input should be greater than 0, not 0"),
+        (lambda: Constraints(max_tokens=9), "it has no option 'max_tokens'; did you mean 'max_new_tokens'"),
+        (lambda: Constraints(banned_tokens=(3, "x")), "banned_tokens: .* not 'x'"),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line_from_python_too(build, message):
+    with pytest.raises(ValueError, match=message) as error:
+        build()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("strategy", "options", "message"),
     [
         (Contrastive(k=61, alpha=0.6), {}, "61 candidates a step, but the vocabulary allows 58"),
