@@ -49,7 +49,7 @@ class _Beams:
 
     def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
         images, self.prefix_length, _ = lm.prefix_hidden.shape
-        self.rules, self.strategy, self.step, self.vocabulary = rules, strategy, 0, len(rules.ends)
+        self.rules, self.strategy, self.step = rules, strategy, 0
         width, device = strategy.width, lm.prefix_hidden.device
         columns, finished = (images, width * rules.limit), (images, width, rules.limit)
         self.images = torch.arange(images, device=device)
@@ -89,8 +89,9 @@ class _Beams:
     def _continuations(self, own: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best 2·W continuations, best first: total score, parent beam, token, log-probability."""
         keep = max(2, 1 + len(self.rules.stops)) * self.strategy.width
+        vocabulary = totals.shape[1] // self.scores.shape[1]
         scores, places = totals.topk(min(keep, totals.shape[1]))
-        return scores, places // self.vocabulary, places % self.vocabulary, own.gather(1, places)
+        return scores, places // vocabulary, places % vocabulary, own.gather(1, places)
 
     def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor, ends: Tensor) -> None:
         """Let those of the best W continuations [B, W] that end here compete with the finished hypotheses."""

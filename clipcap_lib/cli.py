@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Column, Table
 
-from clipcap_lib.doctor import Finding, check_captioners, check_environment, check_experiment
+from clipcap_lib.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, is_fresh, partial_folder, plan_jobs, run_jobs
@@ -91,8 +91,8 @@ def run(
 
 
 def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
-    found = check_environment() + check_experiment(settings) + ([] if tried else check_captioners(settings))
-    if missing := [finding for finding in found if finding.state == "missing"]:
+    missing = [found for found in check_environment() + check_experiment(settings, tried) if found.state == "missing"]
+    if missing:
         console.print(f"[red]{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
         raise typer.Exit(2)
@@ -107,8 +107,7 @@ def doctor(
     path = find_experiment(experiment) if experiment else None
     enter_project()
     try:
-        settings = load_experiment(path) if path else None
-        found = check_environment() + (check_experiment(settings) + check_captioners(settings) if settings else [])
+        found = check_environment() + (check_experiment(load_experiment(path)) if path else [])
     except ExperimentError as error:
         console.print(f"[red]{error}", highlight=False)
         raise typer.Exit(2) from None

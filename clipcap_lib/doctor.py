@@ -92,22 +92,24 @@ def _gpu() -> Finding:
 # --- an experiment -------------------------------------------------------------------------------------------------
 
 
-def check_experiment(experiment: Experiment) -> list[Finding]:
-    """The files and models that an experiment names; models not on this machine are asked for on the network."""
-    return [*_data(experiment), _encoder(experiment.models.encoder), _language_model(experiment.models.language_model)]
+def check_experiment(experiment: Experiment, tried: bool = False) -> list[Finding]:
+    """The files and models that an experiment names; models not on this machine are asked for on the network.
 
-
-def check_captioners(experiment: Experiment) -> list[Finding]:
-    """A dry run of the captioners; nothing where their language model is yet to come."""
+    The captioners get a dry run, unless they have been `tried` or their language model is yet to come.
+    """
     language_model = _language_model(experiment.models.language_model)
-    if language_model.state == "missing" or not language_model.here:
-        return []
+    found = [*_data(experiment), _encoder(experiment.models.encoder), language_model]
+    can_try = language_model.state == "ready" and language_model.here
+    return [*found, _captioners(experiment)] if can_try and not tried else found
+
+
+def _captioners(experiment: Experiment) -> Finding:
     from clipcap_lib.dry_run import dry_run
 
     try:
-        return [Finding("captioners", "ready", f"{dry_run(experiment)}, each trained for a step")]
+        return Finding("captioners", "ready", f"{dry_run(experiment)}, each trained for a step")
     except ValueError as error:
-        return [Finding("captioners", "missing", str(error))]
+        return Finding("captioners", "missing", str(error))
 
 
 def _data(experiment: Experiment) -> Iterator[Finding]:

@@ -7,9 +7,10 @@ caption longer than the model has positions, is found in seconds here instead of
 import torch
 
 from clipcap_lib.batches import Padding, pack, tokenize_captions
-from clipcap_lib.experiment import Experiment
+from clipcap_lib.experiment import Experiment, Mapping, Tuning
+from clipcap_lib.language_models import first_line
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.rules import Rules, room_behind_prefix
+from clipcap_lib.rules import Rules, positions_of
 from clipcap_lib.strategies import Constraints, parse_strategy
 
 CLIP_SIZE = 8  # of the made-up embeddings: the encoder's own width changes one matrix and nothing else
@@ -25,14 +26,12 @@ def dry_run(experiment: Experiment) -> int:
         try:
             _try(experiment, mapping, tuning)
         except Exception as error:  # whatever a library raises for settings it cannot follow
-            line = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ValueError(f"{mapping}, {tuning}: {line}") from error
+            raise ValueError(f"{mapping}, {tuning}: {first_line(error) or type(error).__name__}") from error
     return len(captioners)
 
 
-def _try(experiment: Experiment, mapping: str, tuning: str) -> None:
-    settings = experiment.models.model_dump(include=set(ClipCapConfig.model_fields))
-    model = ClipCapModel.build(ClipCapConfig(mapping=mapping, tuning=tuning, clip_size=CLIP_SIZE, **settings))
+def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
+    model = ClipCapModel.build(ClipCapConfig.of(experiment.models, mapping, tuning, CLIP_SIZE))
     for text in (experiment.decoding.strategy, *experiment.decoding.strategies):
         Rules(model, Constraints(max_new_tokens=experiment.decoding.max_new_tokens), parse_strategy(text))
     _train_a_step(model, experiment)
@@ -40,10 +39,9 @@ def _try(experiment: Experiment, mapping: str, tuning: str) -> None:
 
 def _train_a_step(model: ClipCapModel, experiment: Experiment) -> None:
     """On the longest caption that the settings let in."""
-    longest, room = experiment.models.max_caption_tokens, room_behind_prefix(model)
-    if room is not None and longest > room + 1:  # the last token is predicted and never read
-        positions = room + model.config.prefix_length
-        raise ValueError(f"max_caption_tokens is {longest}, but {positions} positions less the prefix allow {room + 1}")
+    longest, positions = experiment.models.max_caption_tokens, positions_of(model)
+    if positions and longest > (room := positions - model.config.prefix_length + 1):  # the last token is never read
+        raise ValueError(f"max_caption_tokens is {longest}, but {positions} positions less the prefix allow {room}")
     own_end = experiment.models.stop_token is None
     tokens = tokenize_captions(["a " * longest], [0], model.tokenizer, longest, append_end=own_end)
     padding = Padding.of(model.tokenizer, tokens) if experiment.training.padding_in_loss else None

@@ -71,7 +71,7 @@ def check_language_model(language_model: nn.Module, name: str) -> None:
     try:
         differ = _greatest_difference(language_model)
     except Exception as error:  # whatever a model raises when it is asked for what it cannot do
-        raise ValueError(f"{_refusal(language_model, name)} ({type(error).__name__}: {_line(error)})") from error
+        raise ValueError(f"{_refusal(language_model, name)} ({type(error).__name__}: {first_line(error)})") from error
     finally:
         language_model.train(was_training)
     if not differ < SAME:
@@ -106,5 +106,6 @@ def _refusal(language_model: nn.Module, name: str) -> str:
     )
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first; transformers goes on for paragraphs."""
     return next(iter(str(error).splitlines()), "")

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from clipcap_lib.batches import Packed, end_token
 from clipcap_lib.continuation import additive_mask
 from clipcap_lib.devices import best_device
-from clipcap_lib.experiment import Mapping, Tuning
+from clipcap_lib.experiment import Mapping, Models, Tuning
 from clipcap_lib.language_models import check_language_model, load_language_model, weights_sha256
 from clipcap_lib.lm_head import lm_head
 from clipcap_lib.mapping import build_mapper
@@ -40,6 +40,12 @@ class ClipCapConfig(BaseModel):
     lora_rank: int = 8
     language_model_sha256: str | None = None
     stop_token: str | None = None  # what ends a caption instead of the tokenizer's own end token
+
+    @classmethod
+    def of(cls, models: Models, mapping: Mapping, tuning: Tuning, clip_size: int) -> "ClipCapConfig":
+        """A captioner of an experiment, for embeddings of `clip_size` numbers."""
+        shared = models.model_dump(include=set(cls.model_fields))
+        return cls(mapping=mapping, tuning=tuning, clip_size=clip_size, **shared)
 
 
 class ClipCapModel(nn.Module):

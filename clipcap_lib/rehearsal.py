@@ -244,17 +244,13 @@ def _rehearse(stages: Stages, images: int, steps: int) -> tuple[Path, float]:
     prepared = rehearse_reading(stages, experiment)
     features = rehearse_extraction(stages, load_encoder(experiment.models.encoder), prepared)
     for mapping in ("mlp", "bert"):
-        config = ClipCapConfig(mapping=mapping, tuning="full", clip_size=512, **_named(experiment))
+        config = ClipCapConfig.of(experiment.models, mapping, "full", clip_size=512)
         model = ClipCapModel.build(config)
         splits = make_splits(prepared, features, model.tokenizer, experiment.models.max_caption_tokens)
         rehearse_training(stages, model.train(), splits["train"], splits["dev"], steps)
     rehearse_decoding(stages, model.eval(), features.tensor(range(20)))
     del model, splits
     return rehearse_notebooks(stages, experiment), features.vectors.nbytes / 1e6
-
-
-def _named(experiment: Experiment) -> dict[str, str]:
-    return {"encoder": experiment.models.encoder, "language_model": experiment.models.language_model}
 
 
 if __name__ == "__main__":

@@ -106,23 +106,23 @@ def _caption(tokens: list[int], log_probabilities: list[float], ended: int, step
     return Caption("", tokens[: ended - 1 if ended else step], scores, sum(scores) / read, stopped)
 
 
-def room_behind_prefix(model: ClipCapModel) -> int | None:
-    """How many tokens the language model can read behind the prefix; `None` where it names no number."""
+def positions_of(model: ClipCapModel) -> int | None:
+    """How many positions the language model has, the prefix's included; `None` where it names no number."""
     config = model.language_model.config.get_text_config()
     # Within its window, where it has one, a model's attention sees everything, and ours does.
     named = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
-    positions = min(filter(None, named), default=None)
-    return positions - model.config.prefix_length if positions else None
+    return min(filter(None, named), default=None)
 
 
 def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]) -> int:
-    limit, room = constraints.max_new_tokens, room_behind_prefix(model)
+    positions = positions_of(model)
+    room = positions - model.config.prefix_length if positions else None
+    limit = constraints.max_new_tokens
     if limit is None and not stops:
         raise ValueError("no stop token and no max_new_tokens: captions would never end; give one of them")
     if limit is None and room is None:
         raise ValueError("the language model names no number of positions; give max_new_tokens")
     if limit is not None and room is not None and limit > room:
-        positions = room + model.config.prefix_length
         raise ValueError(f"max_new_tokens is {limit}, but {positions} positions less the prefix leave {room}")
     if constraints.min_new_tokens > (limit or room):
         raise ValueError(f"min_new_tokens is {constraints.min_new_tokens}, above the limit of {limit or room}")

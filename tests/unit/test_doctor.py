@@ -98,11 +98,11 @@ def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp
 def test_what_no_captioner_can_do_is_found_before_a_picture_is_read(write, section, setting, expected):
     settings = load_experiment(write()).model_dump()
     settings["runs"] = {"mapping": ["transformer"], "tuning": ["full"]}
-    (good,) = doctor.check_captioners(Experiment.model_validate(settings))
-    assert (good.state, good.note) == ("ready", "1, each trained for a step")
+    *_, good = doctor.check_experiment(Experiment.model_validate(settings))
+    assert (good.name, good.state, good.note) == ("captioners", "ready", "1, each trained for a step")
     settings[section] |= setting
-    (bad,) = doctor.check_captioners(Experiment.model_validate(settings))
-    assert bad.state == "missing"
+    (bad,) = [one for one in doctor.check_experiment(Experiment.model_validate(settings)) if one.state != "ready"]
+    assert (bad.name, bad.state) == ("captioners", "missing")
     assert expected in bad.note
 
 
