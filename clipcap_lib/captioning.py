@@ -1,6 +1,6 @@
 """Pictures to captions with a finished run: what `clipcap caption` and the explorer call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from clipcap_lib.runs import read_json
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
 from clipcap_lib.tokenization import DEFAULT
 
-BATCH = 64  # pictures through the encoder at once
+BATCH = 64  # pictures through the encoder at once, so that thousands need no more memory
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,15 @@ class Captioner:
         return cls(ClipCapModel.from_pretrained(folder / "model"), load_encoder(params["encoder"]), params)
 
     @torch.inference_mode()
-    def embed(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Embeddings [N, D] of pictures."""
-        parts = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
-        prepared = (torch.stack([self.encoder.preprocess(picture) for picture in part]) for part in parts)
-        return torch.cat([self.encoder.encode_images(part) for part in prepared])
+    def embed(self, pictures: Iterable[Image.Image]) -> Tensor:
+        """Embeddings [N, D] of a batch of pictures."""
+        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(picture) for picture in pictures]))
 
     def caption(
-        self, pictures: Sequence[Image.Image], keys: Sequence[str], strategy: Strategy,
+        self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
         constraints: Constraints = STANDARD,
     ) -> list[list[Caption]]:  # fmt: skip
-        """The captions of each picture, best first; `keys` are the pictures' names, to the sampler."""
+        """The captions of each picture of a batch, best first; `keys` are the pictures' names, to the sampler."""
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
         judge = self.encoder.judging(self.data.language)
         return decode(self.model, self.embed(pictures), strategy, constraints, keys, judge, utility)

@@ -2,8 +2,11 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
@@ -11,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from clipcap_lib.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
@@ -18,10 +22,28 @@ from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, is_fresh, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project, write_json
-from clipcap_lib.strategies import BestOfN, MinimumBayesRisk, parse_strategy
+from clipcap_lib.strategies import BestOfN, MinimumBayesRisk, Strategy, parse_strategy
+
+if TYPE_CHECKING:
+    from clipcap_lib.rules import Caption
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
+
+
+@contextmanager
+def _refusing(*kinds: type[Exception]) -> Iterator[None]:
+    """Exit with 2 and the error's own words, in one line, where one of these is raised."""
+    try:
+        yield
+    except kinds as error:
+        _complain(error)
+        raise typer.Exit(2) from None
+
+
+def _complain(words: object) -> None:
+    # As it is: not wrapped, and the brackets of `a[b].png` are not rich's own.
+    Console(stderr=True).print(Text(str(words), style="red"), soft_wrap=True)
 
 
 class Board:
@@ -48,7 +70,7 @@ class Board:
             status, elapsed, note = self.rows[job.folder]
             if job.folder in self.started:
                 elapsed, note = f"{time.perf_counter() - self.started[job.folder]:.0f} s", last_metric(job)
-            table.add_row(job.name, status, elapsed, note)
+            table.add_row(job.name, status, elapsed, Text(note))
         return table
 
 
@@ -71,29 +93,32 @@ def run(
     console = Console()
     experiment = find_experiment(experiment)
     enter_project()
-    try:
+    with _refusing(ExperimentError, ParameterError):
         settings = load_experiment(experiment)
         jobs = plan_jobs(settings, reports)
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
+        _make(reports)
         outcomes = _run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
-    except (ExperimentError, ParameterError) as error:
-        console.print(f"[red]{error}", highlight=False)
-        raise typer.Exit(2) from None
-    except PermissionError as error:
-        console.print(f"[red]{error.filename}: {error.strerror}; choose a folder you may write to with --reports")
-        raise typer.Exit(2) from None
     page = write_report(settings, outcomes, reports)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
-        console.print(f"[red]{outcome.job.name}: {outcome.error}", highlight=False)
-    console.print(f"report: {page}")
+        _complain(f"{outcome.job.name}: {outcome.error}")
+    typer.echo(f"report: {page}")
     raise typer.Exit(1 if failed else 0)
+
+
+def _make(reports: Path) -> None:
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=reports).close()
+    except OSError as error:
+        raise ExperimentError(f"{error}; choose a folder you may write to with --reports") from error
 
 
 def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
     missing = [found for found in check_environment() + check_experiment(settings, tried) if found.state == "missing"]
     if missing:
-        console.print(f"[red]{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
+        _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
         raise typer.Exit(2)
 
@@ -106,11 +131,8 @@ def doctor(
     console = Console()
     path = find_experiment(experiment) if experiment else None
     enter_project()
-    try:
+    with _refusing(ExperimentError):
         found = check_environment() + (check_experiment(load_experiment(path)) if path else [])
-    except ExperimentError as error:
-        console.print(f"[red]{error}", highlight=False)
-        raise typer.Exit(2) from None
     console.print(_findings(found))
     missing = sum(finding.state == "missing" for finding in found)
     console.print(f"[red]not ready: {missing} missing" if missing else "[green]ready")
@@ -132,7 +154,8 @@ def _run_with_board(console: Console, jobs: list[Job], workers: int, cell_timeou
         board.finish(outcome)
         if not console.is_terminal:  # a log gets one line a notebook, not a redrawn table
             status, seconds, note = board.rows[outcome.job.folder]
-            console.print(f"{outcome.job.name:<28} {status}[/] {seconds} {note}", highlight=False)
+            line = f"{outcome.job.name:<28} {status}[/] {seconds} {escape(note)}"
+            console.print(line, highlight=False, emoji=False, soft_wrap=True)
 
     listener = Listener(on_cell=board.cell, on_start=board.start, on_outcome=report)
     if not console.is_terminal:
@@ -174,23 +197,28 @@ def caption(
     }  # fmt: skip
     images, run = [image.absolute() for image in images], run.absolute()
     enter_project()
-    try:
+    with _refusing(ValueError, OSError):  # OSError: a language model that cannot be had
         given = [f"{name}:{value}" for name, value in chosen.items() if value is not None]
         how = parse_strategy(" ".join([strategy, *given]))
-        pictures = [open_picture(image) for image in images]  # before a model is loaded for a picture that is not there
-        from clipcap_lib.captioning import Captioner, Constraints
+        for image in images:
+            open_picture(image)  # before a model is loaded for a picture that is not there
+        from clipcap_lib.captioning import BATCH, Captioner, Constraints
 
-        names, limit = [image.name for image in images], Constraints(max_new_tokens=max_new_tokens)
-        found = Captioner.from_run(run).caption(pictures, names, how, limit)
-    except (ValueError, OSError) as error:  # OSError: a language model that cannot be had
-        Console(stderr=True).print(f"[red]{escape(str(error))}", highlight=False)
-        raise typer.Exit(2) from None
-    for image, captions in zip(images, found, strict=True):
-        shown = captions[:1] if isinstance(how, BestOfN | MinimumBayesRisk) else captions  # these draw n to keep one
-        for made in shown if not as_json else []:
-            typer.echo(f"{image.name}\t{made.text}")
-        if as_json:
-            typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))
+        captioner, limit = Captioner.from_run(run), Constraints(max_new_tokens=max_new_tokens)
+    for start in range(0, len(images), BATCH):
+        some = images[start : start + BATCH]
+        with _refusing(ValueError):
+            found = captioner.caption(map(open_picture, some), [image.name for image in some], how, limit)
+        for image, captions in zip(some, found, strict=True):
+            _print_captions(image, captions, how, as_json)
+
+
+def _print_captions(image: Path, captions: "list[Caption]", how: Strategy, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))
+        return
+    for made in captions[:1] if isinstance(how, BestOfN | MinimumBayesRisk) else captions:  # these draw n to keep one
+        typer.echo(f"{image.name}\t{made.text}")
 
 
 @app.command()
@@ -204,11 +232,8 @@ def score(
     """Score a caption file against a reference file."""
     from clipcap_lib.scoring import score_files
 
-    try:
+    with _refusing(ValueError, RuntimeError):
         scores = score_files(captions, references, language, tokeniser)
-    except (ValueError, RuntimeError) as error:
-        Console(stderr=True).print(f"[red]{error}", highlight=False)
-        raise typer.Exit(2) from None
     if as_json:
         numbers = {"protocol": scores.protocol, **scores.corpus.to_dict(), "intervals": scores.intervals.T.to_dict()}
         numbers["not_run"] = scores.not_run
@@ -234,11 +259,8 @@ def compare(
 
     runs, output = [run.absolute() for run in runs], output.absolute()
     enter_project()
-    try:
+    with _refusing(ValueError, FileNotFoundError):
         found = comparison.compare(runs)
-    except (ValueError, FileNotFoundError) as error:
-        Console(stderr=True).print(f"[red]{error}", highlight=False)
-        raise typer.Exit(2) from None
     typer.echo(comparison.write_comparison(found, output))
     worse = found.regressions(tolerance)
     for row in worse.itertuples():
@@ -256,11 +278,8 @@ def import_(
     """Import a checkpoint of ClipCap-Chinese, rmokady's code or the Lightning rewrite."""
     from clipcap_lib.checkpoints import import_checkpoint
 
-    try:
+    with _refusing(ValueError, OSError):
         model, published = import_checkpoint(file, lm, encoder)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"[red]{error}", highlight=False)
-        raise typer.Exit(2) from None
     model.save_pretrained(output / "model")
     write_json(output / "params.json", model.config.model_dump() | {"language": published.family.language})
     table = Table("", "what", "where from")

@@ -85,6 +85,14 @@ def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_report_folder_that_cannot_be_made_is_refused_before_any_notebook(write, tmp_path):
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, ["run", str(write()), "--reports", str(tmp_path / "file" / "reports")])
+    assert result.exit_code == 2, result.output
+    assert result.output.endswith("choose a folder you may write to with --reports\n")
+    assert result.output.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("section", "setting", "expected"),
     [

@@ -53,6 +53,14 @@ def test_the_table_shows_protocol_and_intervals(run):
     assert all(word in result.output for word in ("char tokens", "CIDEr-D", "95 % interval"))
 
 
+def test_a_refusal_is_one_line_and_names_the_file_as_it_was_written(tmp_path):
+    name = tmp_path / f"captions[v{'1' * 80}] :dog: .json"
+    result = CliRunner().invoke(app, ["score", str(name), str(name), "--language", "zh"])
+    assert result.exit_code == 2
+    assert str(name) in result.output
+    assert result.output.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("captions", "references", "language", "message"),
     [
@@ -70,4 +78,4 @@ def test_the_table_shows_protocol_and_intervals(run):
 def test_what_would_mislead_is_refused(run, captions, references, language, message):
     result = run(captions, references, "--language", language)
     assert result.exit_code == 2
-    assert message in " ".join(result.output.split())
+    assert message in result.output
