@@ -105,20 +105,19 @@ def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
     """Ours against `generate`, and contrastive search against our own greedy."""
     few, many = torch.randn(20, 512), torch.randn(64, 512)
     stops = _natural_stops(model, many)
-    natural = decode(model, many, Greedy(), Constraints(max_new_tokens=NATURAL, stop_tokens=tuple(stops)))
-    lengths = [len(caption.log_probabilities) for (caption,) in natural]
-    shape = f"mean {sum(lengths) / len(lengths):.0f}, longest {max(lengths)}"
-    leaving = [sum(length > step for length in lengths) for step in range(1, max(lengths))]
     nucleus = {"do_sample": True, "top_p": NUCLEUS, "top_k": 0}
 
     def against(label: str, features: Tensor, strategy: Strategy, stops: list[int], limit: int, target, **options):
         constraints = Constraints(max_new_tokens=limit, stop_tokens=tuple(stops))
         ours = partial(decode, model, features, strategy, constraints)
         rows = len(features) * options.get("num_beams", options.get("num_return_sequences", 1))
-        alive = leaving if stops else [rows] * (limit - 1)
-        return Case(label, len(features), ours, generate(model, features, stops, limit, **options), target, alive)
+        lengths = [len(caption.log_probabilities) for (caption,) in ours()] if stops else [limit] * rows
+        alive = [sum(length > step for length in lengths) for step in range(1, max(lengths))]
+        shape = f" (mean {sum(lengths) / len(lengths):.0f}, longest {max(lengths)})" if stops else ""
+        theirs = generate(model, features, stops, limit, **options)
+        return Case(f"{label}{shape}", len(features), ours, theirs, target, alive)
 
-    yield against(f"natural stop, greedy ({shape})", many, Greedy(), stops, NATURAL, 1.5, do_sample=False)
+    yield against("natural stop, greedy", many, Greedy(), stops, NATURAL, 1.5, do_sample=False)
     yield against("natural stop, top-p", many, Sample(top_p=NUCLEUS), stops, NATURAL, 1.5, **nucleus)
     yield against("20 tokens, greedy", few, Greedy(), [], FIXED, 1.5 if tiny else 1.0, do_sample=False)
     yield against("20 tokens, top-p", few, Sample(top_p=NUCLEUS), [], FIXED, 2.0 if tiny else 1.25, **nucleus)
