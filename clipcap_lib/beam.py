@@ -8,7 +8,7 @@ from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, log_probabilities
 from clipcap_lib.strategies import Beam
 
-NEVER = -1e9  # the score of a hypothesis that does not count; finite, so that sums stay comparable
+NEVER = -1e30  # the score of a hypothesis that does not count: below any other, whatever the length penalty
 
 
 def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
@@ -87,7 +87,10 @@ class _Beams:
         return self._decided() | ends.all(-1) if self.some_finished else None
 
     def _continuations(self, own: Tensor, totals: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The best 2·W continuations, best first: total score, parent beam, token, log-probability."""
+        """The best continuations, best first: total score, parent beam, token, log-probability.
+
+        So many that W of them go on, whichever stop.
+        """
         keep = max(2, 1 + len(self.rules.stops)) * self.strategy.width
         vocabulary = totals.shape[1] // self.scores.shape[1]
         scores, places = totals.topk(min(keep, totals.shape[1]))
@@ -104,10 +107,8 @@ class _Beams:
             (self.finished_tokens, self.tokens, tokens),
             (self.finished_steps, self.steps, own),
         ):
-            ended = finished.clone()
-            ended[:, :, : self.step] = values.gather(1, columns.flatten(1)).view_as(columns)
-            ended[:, :, self.step] = last
-            finished.copy_(_gather(torch.cat([finished, ended], 1), best))
+            ended = torch.cat([values.gather(1, columns.flatten(1)).view_as(columns), last[:, :, None]], -1)
+            finished[:, :, :length] = _gather(torch.cat([finished[:, :, :length], ended], 1), best)
         lengths = torch.full_like(self.finished_lengths, length)
         self.finished_lengths = torch.cat([self.finished_lengths, lengths], 1).gather(1, best)
 

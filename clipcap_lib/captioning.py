@@ -10,16 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.decoding import STANDARD, Caption, Constraints, decode
-from clipcap_lib.decoding_study import training_frequencies
+from clipcap_lib.decoding import STANDARD, Caption, Constraints, checked_rules, decode
+from clipcap_lib.decoding_study import training_agreement
 from clipcap_lib.encoders import Encoder, load_encoder
 from clipcap_lib.experiment import Data, pick
-from clipcap_lib.metrics import cider_agreement
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.reranking import Utility
 from clipcap_lib.runs import read_json
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
-from clipcap_lib.tokenization import DEFAULT
 
 BATCH = 64  # pictures through the encoder at once, so that thousands need no more memory
 
@@ -52,14 +50,14 @@ class Captioner:
         """The captions of each picture of a batch, best first; `keys` are the pictures' names, to the sampler."""
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
         judge = self.encoder.judging(self.data.language)
+        checked_rules(self.model, strategy, constraints, judge, utility)  # before a picture is embedded
         return decode(self.model, self.embed(pictures), strategy, constraints, keys, judge, utility)
 
     @cached_property
     def _utility(self) -> Utility:
         if "corpus" not in self.params:
             raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
-        tokeniser = DEFAULT[self.data.language]
-        return cider_agreement(training_frequencies(prepare_corpus(self.data).table, tokeniser), tokeniser)
+        return training_agreement(prepare_corpus(self.data).table, self.data.language)
 
     @property
     def data(self) -> Data:

@@ -22,7 +22,7 @@ from clipcap_lib.pictures import open_picture
 from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, is_fresh, partial_folder, plan_jobs, run_jobs
 from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project, write_json
-from clipcap_lib.strategies import BestOfN, MinimumBayesRisk, Strategy, parse_strategy
+from clipcap_lib.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
 
 if TYPE_CHECKING:
     from clipcap_lib.rules import Caption
@@ -188,6 +188,9 @@ def caption(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="sample, best-of-n, mbr")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="longest caption")] = 60,
+    min_new_tokens: Annotated[int, typer.Option(min=0, help="shortest caption")] = 0,
+    repetition_penalty: Annotated[float, typer.Option(help="above 1: what has been said is less likely")] = 1.0,
+    no_repeat_ngram: Annotated[int, typer.Option(min=0, help="so many tokens in a row come once; 0 is off")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores")] = False,
 ) -> None:
     """Caption pictures with a finished run."""
@@ -202,13 +205,17 @@ def caption(
         how = parse_strategy(" ".join([strategy, *given]))
         for image in images:
             open_picture(image)  # before a model is loaded for a picture that is not there
-        from clipcap_lib.captioning import BATCH, Captioner, Constraints
+        from clipcap_lib.captioning import BATCH, Captioner
 
-        captioner, limit = Captioner.from_run(run), Constraints(max_new_tokens=max_new_tokens)
+        constraints = Constraints(
+            max_new_tokens=max_new_tokens, min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty,
+            no_repeat_ngram=no_repeat_ngram,
+        )  # fmt: skip
+        captioner = Captioner.from_run(run)
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH]
-        with _refusing(ValueError):
-            found = captioner.caption(map(open_picture, some), [image.name for image in some], how, limit)
+        with _refusing(ValueError, OSError):  # OSError: mbr's training captions are gone
+            found = captioner.caption(map(open_picture, some), [image.name for image in some], how, constraints)
         for image, captions in zip(some, found, strict=True):
             _print_captions(image, captions, how, as_json)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.continuation import Continuation, Departure, additive_mask
+from clipcap_lib.continuation import FIRST_ROOM, Continuation, Departure, additive_mask
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
 from clipcap_lib.strategies import Contrastive, Magic
@@ -60,8 +60,8 @@ class _History:
 
     def __init__(self, prefix_hidden: Tensor, limit: int, history: str) -> None:
         rows, prefix_length, width = prefix_hidden.shape
-        self.states = torch.empty(rows, prefix_length + limit, width, device=prefix_hidden.device)
         self.length = prefix_length if history == "all" else 0
+        self.states = prefix_hidden.new_empty(rows, self.length + min(limit, FIRST_ROOM), width, dtype=torch.float32)
         self.states[:, : self.length] = F.normalize(prefix_hidden[:, : self.length].float(), dim=-1)
 
     def similarity(self, unit: Tensor) -> Tensor:
@@ -71,6 +71,8 @@ class _History:
         return (unit @ self.states[:, : self.length].transpose(1, 2)).amax(-1)
 
     def add(self, unit: Tensor) -> None:
+        if self.length == self.states.shape[1]:
+            self.states = torch.cat([self.states, torch.empty_like(self.states)], dim=1)
         self.states[:, self.length] = unit
         self.length += 1
 

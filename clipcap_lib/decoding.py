@@ -1,5 +1,6 @@
 """From image embeddings to captions: every strategy behind one `decode`."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -45,20 +46,44 @@ def decode(
 
     `keys` identify the images to the sampler (default: their position), so that a caption does not depend on the batch.
     `judge` is the CLIP that made the features, for MAGIC and best-of-n; `utility` scores captions against one another,
-    for minimum Bayes risk. Raises `ValueError`, before any forward pass, on options that cannot be met.
+    for minimum Bayes risk. `batch_size` images are read at once, however many captions are written of each: it changes
+    nothing but rounding. Raises `ValueError`, before any forward pass, on options that cannot be met.
     """
-    rules = Rules(model, constraints, strategy)
+    rules = checked_rules(model, strategy, constraints, judge, utility)
     features = _checked(model, features)
     keys = list(keys) if keys is not None else [str(i) for i in range(len(features))]
     if len(keys) != len(features):
         raise ValueError(f"{len(features)} images but {len(keys)} keys")
-    _check_helpers(strategy, features, judge, utility)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     found: list[list[Caption]] = []
     with _evaluating(model):
         for start in range(0, len(features), batch_size):
             part = slice(start, start + batch_size)
             found += _decode(model, features[part], strategy, rules, keys[part], judge, utility)
     return found
+
+
+def checked_rules(
+    model: ClipCapModel, strategy: Strategy, constraints: Constraints = STANDARD,
+    judge: Encoder | None = None, utility: Utility | None = None,
+) -> Rules:  # fmt: skip
+    """The constraints resolved for a model; raises `ValueError` for what `decode` could not do, whatever the images."""
+    if isinstance(strategy, MinimumBayesRisk) and utility is None:
+        raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
+    if isinstance(strategy, Magic | BestOfN):
+        _check_judge(strategy.name, model.config.clip_size, judge)
+    return Rules(model, constraints, strategy)
+
+
+def _check_judge(name: str, clip_size: int, judge: Encoder | None) -> None:
+    if judge is None or judge.encode_texts is None:
+        raise ValueError(f"{name} needs an encoder that reads the captions (judge=): for English clip:ViT-B/32, say")
+    if judge.width != clip_size:
+        raise ValueError(
+            f"{name}: {judge.name} has width {judge.width}, not the {clip_size} of the features; "
+            "judge by the encoder that made them"
+        )
 
 
 def _checked(model: ClipCapModel, features: Tensor) -> Tensor:
@@ -114,33 +139,19 @@ def _decode(
     return captions
 
 
-def _check_helpers(strategy: Strategy, features: Tensor, judge: Encoder | None, utility: Utility | None) -> None:
-    if isinstance(strategy, Beam) and strategy.n > strategy.width:
-        raise ValueError(f"beam: {strategy.n} captions an image need a width of at least {strategy.n}")
-    if isinstance(strategy, MinimumBayesRisk) and utility is None:
-        raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
-    if not isinstance(strategy, Magic | BestOfN):
-        return
-    if judge is None or judge.encode_texts is None:
-        raise ValueError(
-            f"{strategy.name} needs judge=, an encoder that reads captions: for English clip:ViT-B/32, say"
-        )
-    if judge.width != features.shape[1]:
-        raise ValueError(
-            f"{strategy.name}: {judge.name} has width {judge.width}, not the {features.shape[1]} of the features; "
-            "judge by the encoder that made them"
-        )
-
-
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
     """Tokens as a person writes them: Chinese without spaces, English words apart, no special tokens."""
     text = tokenizer.decode(tokens, skip_special_tokens=True)
     # WordPiece alone puts a space between all its tokens; the text of others has its own.
     if not isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), WordPiece):
         return text.strip()
-    words = text.split(" ")
+    words = text.split()
     joined = words[:1]
     for before, word in pairwise(words):
-        apart = before[-1:].isascii() and word[:1].isascii() and before[-1:].isalnum() and word[:1].isalnum()
-        joined.append(f" {word}" if apart else word)
-    return "".join(joined).strip()
+        joined.append(word if _is_wide(before[-1]) or _is_wide(word[0]) else f" {word}")
+    return "".join(joined)
+
+
+def _is_wide(character: str) -> bool:
+    """Whether it is Chinese, punctuation included, and stands without spaces; of the wide ones Korean has them."""
+    return unicodedata.east_asian_width(character) in "WF" and not unicodedata.name(character, "").startswith("HANGUL")

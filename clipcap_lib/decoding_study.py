@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from clipcap_lib.encoders import Encoder
 from clipcap_lib.lm_head import lm_head
 from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
 from clipcap_lib.model import ClipCapModel, readable
+from clipcap_lib.reranking import Utility
 from clipcap_lib.scene_language import Language
 from clipcap_lib.strategies import parse_strategy
 from clipcap_lib.tokenization import DEFAULT, Tokeniser, tokenise
@@ -51,6 +53,13 @@ def training_frequencies(captions: pd.DataFrame, tokeniser: Tokeniser) -> Docume
     train = captions[captions["split"] == "train"]
     words = pd.Series(tokenise(train["caption"].tolist(), tokeniser), index=train["image_id"].to_numpy())
     return DocumentFrequencies.of(words.groupby(level=0, sort=False).agg(list).tolist())
+
+
+def training_agreement(captions: pd.DataFrame, language: Language) -> Utility:
+    """Agreement in CIDEr-D for minimum Bayes risk; the training captions, which weigh the words, are counted once."""
+    tokeniser = DEFAULT[language]
+    frequencies = cache(lambda: training_frequencies(captions, tokeniser))  # not before a caption asks
+    return lambda texts: cider_agreement(frequencies(), tokeniser)(texts)
 
 
 def try_strategy(bench: Bench, strategy: str) -> tuple[list[Caption], pd.Series]:
@@ -116,14 +125,14 @@ def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> 
     """1 − mean cosine between the last hidden states of different tokens of a caption (Su & Collier 2023).
 
     Near 0 all states point the same way and the penalty of contrastive search tells nothing apart. Captions of fewer
-    than two tokens do not count.
+    than two tokens do not count; NaN where no caption has more.
     """
     values = []
     for feature, caption in zip(features, captions, strict=True):
         if (count := len(caption.tokens)) > 1:
             cosines = token_similarity(model, feature, caption.tokens)
             values.append((cosines.sum() - count) / (count * (count - 1)))
-    return 1 - float(np.mean(values))
+    return 1 - float(np.mean(values)) if values else float("nan")
 
 
 @torch.inference_mode()

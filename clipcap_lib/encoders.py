@@ -57,6 +57,13 @@ def load_encoder(name: str, device: str | None = None) -> Encoder:
     return loaders[family](name, model, device or best_device())
 
 
+def reads_only_english(name: str) -> bool:
+    """Whether an encoder is one that OpenAI published, by its name or as the file downloaded under it."""
+    family, _, model = name.partition(":")
+    files = {url.rpartition("/")[2] for url in DOWNLOADS.values()}
+    return family == "clip" and (model in DOWNLOADS or Path(model).name in files)
+
+
 def _fingerprint(model: nn.Module, preprocess: object) -> str:
     digest = hashlib.sha256(f"{READING} {preprocess!r}".encode())
     for key, value in sorted(model.state_dict().items()):
@@ -83,10 +90,8 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
 
     width, size = model.text_projection.shape[1], model.visual.input_resolution
     stamp = _fingerprint(model, (type(model).__name__, size))
-    published = model_name in DOWNLOADS or Path(model_name).name in {
-        url.rpartition("/")[2] for url in DOWNLOADS.values()
-    }
-    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model), published)
+    english_only = reads_only_english(name)
+    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model), english_only)
 
 
 def _open_clip(name: str, model_name: str, device: str) -> tuple[CLIP, Callable]:

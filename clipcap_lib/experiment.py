@@ -3,7 +3,7 @@
 import difflib
 import itertools
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -121,8 +121,10 @@ class Decoding(_Section):
     max_new_tokens: int = Field(40, gt=0)
     strategies: list[str] = Field(COMPARED, min_length=1, description="compared by notebook 05 on the best run")
     decoding_images: int = Field(100, gt=0, description="test images that notebook 05 captions")
-    grid_k: list[int] = Field([2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha")
-    grid_alpha: list[float] = Field([0.0, 0.1, 0.3, 0.6, 0.9], min_length=1)
+    grid_k: list[Annotated[int, Field(gt=0)]] = Field(
+        [2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha"
+    )
+    grid_alpha: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.0, 0.1, 0.3, 0.6, 0.9], min_length=1)
 
     @field_validator("strategy")
     @classmethod

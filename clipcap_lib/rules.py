@@ -22,8 +22,8 @@ class Caption:
     """One caption: text, tokens without the stop token, their log-probabilities, its score, and why it stopped.
 
     Log-probabilities are in nats, of the model's own softmax before any constraint, filter or penalty; they include
-    the stop token's where one ended the caption. `score` is what the strategy ranked by: the mean log-probability;
-    for beam search, with its length penalty; for best-of-n the cosine with the image; for mbr the expected CIDEr-D.
+    the stop token's where one ended the caption. `score` is their mean; for beam search the sum with its length
+    penalty, for best-of-n the cosine with the image, for mbr the expected CIDEr-D: what these rank by.
     """
 
     text: str = ""
@@ -37,15 +37,21 @@ class Rules:
     """Constraints resolved for one model: raises `ValueError` where they cannot be kept."""
 
     def __init__(self, model: ClipCapModel, constraints: Constraints, strategy: Strategy) -> None:
+        vocabulary = model.language_model.get_output_embeddings().weight.shape[0]
         stops = model.stop_tokens if constraints.stop_tokens is None else constraints.stop_tokens
         self.limit = _limit(model, constraints, stops)
-        banned = _special_tokens(model, stops) if constraints.banned_tokens is None else constraints.banned_tokens
+        banned = constraints.banned_tokens
+        if banned is None:
+            banned = [token for token in _special_tokens(model, stops) if token < vocabulary]
         if both := sorted({*stops} & {*banned}):
             raise ValueError(f"token {both[0]} is banned and ends captions; take it out of one of the two")
-        vocabulary = model.language_model.get_output_embeddings().weight.shape[0]
         if outside := [token for token in (*stops, *banned) if not 0 <= token < vocabulary]:
             raise ValueError(f"token {outside[0]} is not in the vocabulary of {vocabulary:,}")
-        candidates, allowed = getattr(strategy, "k", getattr(strategy, "width", 1)), vocabulary - len(set(banned))
+        k = getattr(strategy, "k", 0)
+        candidates = k or getattr(strategy, "width", 1)
+        # Contrastive search makes do with fewer than k where stop tokens have to wait; beams would be none.
+        waiting = stops if constraints.min_new_tokens and not k else ()
+        allowed = vocabulary - len({*banned, *waiting})
         if candidates > allowed:
             raise ValueError(f"{candidates} candidates a step, but the vocabulary allows {allowed:,}")
         self.stops = torch.tensor(sorted(set(stops)), dtype=torch.long, device=model.device)
@@ -54,10 +60,18 @@ class Rules:
         self.processors = _processors(constraints, self.stops)
 
     def apply(self, logits: Tensor, written: Callable[[], Tensor]) -> Tensor:
-        """Logits [rows, V] with what is not allowed at −∞, changed in place; `written` gives the tokens [rows, t]."""
+        """Logits [rows, V] with what is not allowed at −∞, changed in place; `written` gives the tokens [rows, t].
+
+        Raises `ValueError` where the constraints leave a row no token.
+        """
         if len(self.banned):
             logits.index_fill_(1, self.banned, float("-inf"))
-        return self.processors(written(), logits) if self.processors else logits
+        if not self.processors:
+            return logits
+        allowed = self.processors(written(), logits)
+        if (allowed.amax(-1) == float("-inf")).any():
+            raise ValueError("the constraints leave a caption no token to go on with; loosen one of them")
+        return allowed
 
     def stop(self, tokens: Tensor) -> Tensor:
         """True where a token ends its caption."""
@@ -130,7 +144,8 @@ def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]
 
 
 def _special_tokens(model: ClipCapModel, stops: tuple[int, ...]) -> tuple[int, ...]:
-    # A caption never holds an unknown word, a mask or padding, however the language model was trained.
+    # A caption never holds an unknown word, a mask or padding, however the language model was trained. Padding may
+    # have been added to a tokenizer and not to its model.
     tokenizer = model.tokenizer
     special = {tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
     return tuple(special - {None, *model.stop_tokens, *stops})

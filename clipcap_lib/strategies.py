@@ -3,7 +3,7 @@
 import difflib
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 
 class _Options(BaseModel):
@@ -32,6 +32,13 @@ class Beam(_Options):
     width: int = Field(5, gt=0)
     length_penalty: float = Field(1.0, ge=-10, le=10)
     n: int = Field(1, gt=0)
+
+    @field_validator("n")
+    @classmethod
+    def _within_width(cls, n: int, info: ValidationInfo) -> int:
+        if n > info.data.get("width", n):
+            raise ValueError(f"input should be at most the width, {info.data['width']}")
+        return n
 
 
 class _Sampling(_Options):
@@ -148,10 +155,11 @@ def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
     options = [key for key in kind.model_fields if key != "name"]
     match problem["type"]:
         case "extra_forbidden":
-            return f"it has no option {option!r}{_nearest(option, options)}"
+            one = ", it writes one caption an image" if option == "n" else ""
+            return f"it has no option {option!r}{one}{_nearest(option, options)}"
         case "missing":
             return f"option {option!r} is required; a default would decide the result for you"
-    return f"{option}: {problem['msg'].lower()}, not {problem['input']!r}"
+    return f"{option}: {problem['msg'].removeprefix('Value error, ').lower()}, not {problem['input']!r}"
 
 
 def _nearest(word: str, choices: list[str]) -> str:

@@ -77,6 +77,7 @@ def test_plain_papermill_works_too(tmp_path):
         "mapping": "transformer",
         "tuning": "lora",
         "mapper_layers": 1,
+        "strategy": "mbr n:2",
         "output": str(tmp_path / "run"),
     }
     papermill.execute_notebook(
@@ -123,6 +124,10 @@ def test_pictures_are_captioned_from_the_command_line(reports, monkeypatch):
     search = ("--strategy", "contrastive", "--k", "4", "--alpha", "0.6", "--json")
     found = [json.loads(line) for line in caption(*pictures, "--run", str(run), *search).output.splitlines()]
     assert all(len(row["captions"][0]["tokens"]) > 0 for row in found)
+    long = caption(pictures[0], "--run", str(run), "--min-new-tokens", "20", "--no-repeat-ngram", "1", "--json")
+    words = json.loads(long.output)["captions"][0]["tokens"]
+    assert len(words) >= 20
+    assert len(set(words)) == len(words)
     five = caption(pictures[0], "--run", str(run), "--strategy", "sample", "--n", "5")
     assert len(five.output.splitlines()) == 5
     kept = caption(pictures[0], "--run", str(run), "--strategy", "best-of-n min_p:0.1", "--n", "5")
@@ -143,6 +148,15 @@ def test_impossible_captioning_is_refused_in_one_line(reports, arguments, messag
     result = caption("nowhere.jpg", "--run", str(reports / "emoji-tiny/runs/mlp-full-s0"), *arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_what_the_model_cannot_do_is_refused_before_a_picture_is_embedded(reports, monkeypatch):
+    run = reports / "emoji-tiny" / "runs" / "mlp-full-s0"
+    picture = pd.read_parquet(run / "captions.parquet")["image_path"][0]
+    monkeypatch.setattr(captioning.Captioner, "embed", lambda *_: pytest.fail("a picture was embedded"))
+    result = caption(picture, "--run", str(run), "--max-new-tokens", "1000")
+    assert result.exit_code == 2
+    assert "128 positions less the prefix leave 124" in result.output
 
 
 def test_the_report_is_self_contained_and_links_exist(reports):

@@ -7,9 +7,8 @@ from itertools import takewhile
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.decoders import Metaspace
-from tokenizers.models import Unigram
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import Unigram, WordPiece
 from transformers import (
     DynamicCache,
     GPT2Config,
@@ -27,6 +26,7 @@ from transformers import (
 
 import clipcap_lib.affine
 import clipcap_lib.continuation
+import clipcap_lib.contrastive
 from clipcap_lib.affine import affine
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
@@ -179,6 +179,23 @@ def test_the_bundled_language_models_decode_as_generate_does(project):
                 for image in FEATURES[:8]
             ]
             assert ours == [_until_stop(row.tolist(), model.stop_tokens) for row in theirs]
+
+
+@families
+@torch.inference_mode()
+def test_adapters_are_decoded_as_generate_does(family):
+    plain, random = captioner(family), torch.Generator().manual_seed(5)
+    config = plain.config.model_copy(update={"tuning": "lora"})
+    with torch.inference_mode(False):
+        model = ClipCapModel(config, copy.deepcopy(plain.language_model), Letters()).eval()
+        model.mapper = plain.mapper
+        for name, weight in model.trainable().items():
+            if "lora_B" in name:  # zero before training
+                weight.data = torch.randn(weight.shape, generator=random) / 10
+    for strategy, options in ((Greedy(), {}), (Beam(width=3), {"num_beams": 3})):
+        ours = tokens(decode(model, FEATURES[:8], strategy, TWELVE))
+        assert ours == [generate(model, feature[None], do_sample=False, **options)[0] for feature in FEATURES[:8]]
+        assert ours != tokens(decode(plain, FEATURES[:8], strategy, TWELVE)), "the adapters should matter"
 
 
 @torch.inference_mode()
@@ -554,7 +571,8 @@ def test_no_image_and_a_single_token(strategy, images):
 def test_a_cache_that_grows_changes_nothing(family, strategy, monkeypatch):
     model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
     before = decode(model, FEATURES[:3], strategy, TWELVE, KEYS[:3], **helpers)
-    monkeypatch.setattr(clipcap_lib.continuation, "FIRST_ROOM", 5)
+    for module in (clipcap_lib.continuation, clipcap_lib.contrastive):
+        monkeypatch.setattr(module, "FIRST_ROOM", 5)
     assert tokens(decode(model, FEATURES[:3], strategy, TWELVE, KEYS[:3], **helpers)) == tokens(before)
 
 
@@ -563,6 +581,34 @@ def test_a_limit_of_many_positions_costs_no_memory_before_they_are_used():
     prefix = model.prefix(FEATURES[:1])
     lm = Continuation(model.language_model, prefix, 10**6)
     assert lm.cache.layers[0].keys.shape[2] < 1000
+    assert clipcap_lib.contrastive._History(lm.prefix_hidden, 10**6, "all").states.shape[1] < 1000
+
+
+@pytest.mark.parametrize("length_penalty", [-10.0, -7.0, 10.0])
+def test_beams_are_finished_hypotheses_whatever_the_length_penalty(length_penalty):
+    for row in decode(captioner("gpt2"), FEATURES, Beam(width=3, n=3, length_penalty=length_penalty), TWELVE):
+        for caption in row:
+            steps = caption.log_probabilities
+            assert caption.score == pytest.approx(sum(steps) / len(steps) ** length_penalty, rel=1e-4)
+            assert caption.stopped == "end" or len(caption.tokens) == 12
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
+def test_a_model_in_training_decodes_without_dropout_and_goes_on_training(strategy):
+    model, helpers = captioner("gpt2"), {"judge": Judge, "utility": agreement}
+    training = copy.deepcopy(model).train()
+    assert training.language_model.config.resid_pdrop > 0
+    found = decode(training, FEATURES[:4], strategy, TWELVE, **helpers)
+    assert tokens(found) == tokens(decode(model, FEATURES[:4], strategy, TWELVE, **helpers))
+    assert training.training
+    assert training.language_model.training
+
+
+def test_padding_that_the_model_does_not_know_is_no_obstacle(monkeypatch):
+    monkeypatch.setattr(Letters, "pad_token_id", VOCABULARY)
+    known = TWELVE.model_copy(update={"banned_tokens": (Letters.unk_token_id,)})
+    found, expected = (decode(captioner("gpt2"), FEATURES, Greedy(), given) for given in (TWELVE, known))
+    assert tokens(found) == tokens(expected)
 
 
 def test_what_processors_forbid_is_not_chosen_for_being_unlike():
@@ -633,6 +679,9 @@ def test_a_gpu_writes_what_the_cpu_writes(family, strategy):
 
 # --- bad input -----------------------------------------------------------------------------------------------------
 
+ALL_BUT_STOP = tuple(token for token in range(VOCABULARY) if token != STOP)
+NOTHING_LEFT = Constraints(max_new_tokens=5, min_new_tokens=2, stop_tokens=(STOP,), banned_tokens=ALL_BUT_STOP)
+
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
@@ -645,6 +694,9 @@ def test_a_gpu_writes_what_the_cpu_writes(family, strategy):
         ("sample", {"top_p": 1.5}, "top_p"),
         ("sample", {"temperature": math.inf}, "temperature: input should be a finite number"),
         ("beam", {"length_penalty": math.nan}, "length_penalty: input should be a finite number"),
+        ("beam", {"width": 2, "n": 3}, "beam: n: input should be at most the width, 2, not 3"),
+        ("beam", {"n": 6}, "beam: n: input should be at most the width, 5, not 6"),
+        ("contrastive", {"k": 4, "alpha": 0.6, "n": 5}, "it has no option 'n', it writes one caption an image"),
     ],
 )
 def test_impossible_strategies_are_refused_in_one_line(name, options, message):
@@ -677,11 +729,13 @@ def test_impossible_options_are_refused_in_one_line_from_python_too(build, messa
         (Greedy(), {"constraints": Constraints(max_new_tokens=5, min_new_tokens=6)}, "above the limit"),
         (Greedy(), {"constraints": Constraints(banned_tokens=(99,))}, "token 99 is not in the vocabulary"),
         (Greedy(), {"keys": ["a"]}, "32 images but 1 keys"),
-        (Beam(width=2, n=3), {}, "width of at least 3"),
+        (Greedy(), {"batch_size": 0}, "batch_size is 0"),
+        (Greedy(), {"constraints": NOTHING_LEFT}, "1 candidates a step, but the vocabulary allows 0"),
+        (Beam(width=2), {"constraints": NOTHING_LEFT}, "2 candidates a step, but the vocabulary allows 0"),
         (Beam(width=61), {}, "61 candidates a step, but the vocabulary allows 58"),
         (Greedy(), {"constraints": Constraints(stop_tokens=(9,), banned_tokens=(9,))}, "is banned and ends captions"),
-        (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs judge="),
-        (BestOfN(), {}, "best-of-n needs judge="),
+        (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs an encoder that reads the captions"),
+        (BestOfN(), {}, "best-of-n needs an encoder that reads the captions"),
         (MinimumBayesRisk(), {}, "mbr needs utility="),
     ],
     ids=str,
@@ -694,6 +748,18 @@ def test_what_cannot_be_done_is_refused_before_the_first_forward(strategy, optio
             decode(model, FEATURES, strategy, **options)
     finally:
         hook.remove()
+
+
+@pytest.mark.parametrize(
+    "strategy", [Greedy(), Sample(), Sample(top_p=0.9), Beam(), Contrastive(k=2, alpha=0.5)], ids=describe
+)
+def test_constraints_that_leave_no_token_are_an_error(strategy):
+    """Eight tokens, none twice, for a caption of twelve."""
+    constraints = Constraints(
+        max_new_tokens=12, no_repeat_ngram=1, stop_tokens=(), banned_tokens=tuple(range(8, VOCABULARY))
+    )
+    with pytest.raises(ValueError, match="leave a caption no token to go on with"):
+        decode(captioner("gpt2"), FEATURES[:3], strategy, constraints)
 
 
 @pytest.mark.parametrize(
@@ -740,11 +806,27 @@ def test_chinese_is_joined_and_english_words_kept_apart(make_model):
     assert to_text(tokenizer, ids) == "一只猫dvd tv，狗"
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("a dog , a café bar !", "a dog, a café bar!"),
+        ("“ 你 好 ” 。 3 只 dog , 一 只 猫", "“你好”。3只dog,一只猫"),
+        ("강아지 한 마리", "강아지 한 마리"),
+    ],
+)
+def test_only_chinese_loses_its_spaces(written, expected):
+    words = {word: number for number, word in enumerate(dict.fromkeys(["[UNK]", *written.split()]))}
+    made = Tokenizer(WordPiece(words, unk_token="[UNK]"))
+    made.decoder = decoders.WordPiece(cleanup=True)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]")
+    assert to_text(tokenizer, [words[word] for word in written.split()]) == expected
+
+
 def test_text_with_spaces_of_its_own_keeps_them():
     """XGLM's tokenizer has a sep_token too, and is no WordPiece."""
     vocabulary = [("<unk>", 0.0), ("</s>", 0.0), ("▁tête", -1.0), ("▁énorme", -1.0), (",", -1.0)]
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(Unigram(vocabulary, unk_id=0)), sep_token="</s>", eos_token="</s>"
     )
-    tokenizer.backend_tokenizer.decoder = Metaspace()
+    tokenizer.backend_tokenizer.decoder = decoders.Metaspace()
     assert to_text(tokenizer, [2, 4, 3, 1]) == "tête, énorme"

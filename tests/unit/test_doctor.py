@@ -85,6 +85,17 @@ def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_judge_that_cannot_read_the_captions_is_found_before_a_picture_is_read(write, project, tmp_path):
+    """Else notebook 05 would say so, after all training; OpenAI's encoders are told by the names of their files."""
+    english = tmp_path / "ViT-B-32.pt"
+    shutil.copy(project / "data/models/tiny-clip.pt", english)
+    found = missing(write(encoder=f"clip:{english}"))
+    assert found.keys() == {"captioners"}
+    assert (
+        f"magic needs an encoder that reads the captions, and clip:{english} reads English only" in found["captioners"]
+    )
+
+
 def test_a_report_folder_that_cannot_be_made_is_refused_before_any_notebook(write, tmp_path):
     (tmp_path / "file").touch()
     result = CliRunner().invoke(app, ["run", str(write()), "--reports", str(tmp_path / "file" / "reports")])
@@ -101,6 +112,7 @@ def test_a_report_folder_that_cannot_be_made_is_refused_before_any_notebook(writ
         ("models", {"stop_token": "."}, "captions end with '.', which is no token of"),
         ("decoding", {"max_new_tokens": 55}, "max_new_tokens is 55, but 64 positions less the prefix leave 54"),
         ("decoding", {"strategies": ["contrastive k:99 alpha:0.6"]}, "99 candidates a step, but the vocabulary allows"),
+        ("decoding", {"grid_k": [2, 99]}, "99 candidates a step, but the vocabulary allows"),
     ],
 )
 def test_what_no_captioner_can_do_is_found_before_a_picture_is_read(write, section, setting, expected):

@@ -42,6 +42,9 @@ def test_the_grid_is_every_mapping_tuning_and_seed(tmp_path):
         ("title: Mine", "epoch: 3\ntitle: Mine", "unknown key 'epoch'"),
         ("name: mine", "", "key 'name' is missing"),
         ("steps: 10", "steps: -1", "training.steps: .*greater than 0"),
+        ("1e-4}", "1e-4}\ndecoding: {strategies: [beam width:3 n:4]}", "n: input should be at most the width, 3"),
+        ("1e-4}", "1e-4}\ndecoding: {grid_k: [0]}", "decoding.grid_k.*greater than 0"),
+        ("1e-4}", "1e-4}\ndecoding: {grid_alpha: [7.0]}", "decoding.grid_alpha.*less than or equal to 1"),
         ("{language: zh}", "{corpus: files}", "corpus: files needs captions_file"),
     ],
 )
