@@ -26,7 +26,7 @@ PASSES, SECONDS = 3, 1.0  # a strategy is timed so often, unless so much time ha
 
 
 @dataclass(frozen=True)
-class Bench:
+class Trial:
     """The images all strategies caption: embeddings [N, D], ids, their references, and what judges need."""
 
     model: ClipCapModel
@@ -43,7 +43,7 @@ class Bench:
     def tokeniser(self) -> Tokeniser:
         return DEFAULT[self.language]
 
-    def first(self, count: int) -> "Bench":
+    def first(self, count: int) -> "Trial":
         """The same with the first images only."""
         keys = self.keys[:count]
         references = {key: self.references[key] for key in keys}
@@ -64,7 +64,7 @@ def training_agreement(captions: pd.DataFrame, language: Language) -> Utility:
     return lambda texts: cider_agreement(frequencies(), tokeniser)(texts)
 
 
-def try_strategy(bench: Bench, strategy: str) -> tuple[list[Caption], pd.Series]:
+def try_strategy(trial: Trial, strategy: str) -> tuple[list[Caption], pd.Series]:
     """Caption the images: each image's best caption, and quality, diversity and cost.
 
     `forwards a token` counts forward passes of the language model over the tokens of the longest caption: 1 is one
@@ -72,18 +72,18 @@ def try_strategy(bench: Bench, strategy: str) -> tuple[list[Caption], pd.Series]
     asks of CLIP.
     """
     forwards: list[None] = []
-    utility = cider_agreement(bench.frequencies, bench.tokeniser)
+    utility = cider_agreement(trial.frequencies, trial.tokeniser)
     caption = partial(
-        decode, bench.model, bench.features, parse_strategy(strategy), bench.constraints, bench.keys, bench.judge,
-        utility, batch_size=len(bench.keys),
+        decode, trial.model, trial.features, parse_strategy(strategy), trial.constraints, trial.keys, trial.judge,
+        utility, batch_size=len(trial.keys),
     )  # fmt: skip
-    with bench.model.on_step(lambda: forwards.append(None)):
+    with trial.model.on_step(lambda: forwards.append(None)):
         found, first = _timed(caption)
     seconds = _shortest(caption, first)
     best = [captions[0] for captions in found]
     steps = max(len(caption.log_probabilities) for captions in found for caption in captions)
     cost = {"captions/s": len(best) / seconds, "forwards a token": (1 + len(forwards)) / steps}
-    return best, pd.concat([_quality(bench, best), pd.Series(cost)]).rename(strategy)
+    return best, pd.concat([_quality(trial, best), pd.Series(cost)]).rename(strategy)
 
 
 def _timed(caption: Callable[[], list[list[Caption]]]) -> tuple[list[list[Caption]], float]:
@@ -98,23 +98,23 @@ def _shortest(caption: Callable[[], list[list[Caption]]], first: float) -> float
     return min(times)
 
 
-def _quality(bench: Bench, captions: list[Caption]) -> pd.Series:
+def _quality(trial: Trial, captions: list[Caption]) -> pd.Series:
     texts = [caption.text for caption in captions]
-    made = dict(zip(bench.keys, texts, strict=True))
-    corpus = score(made, bench.references, bench.tokeniser, bench.frequencies, resamples=1).corpus
+    made = dict(zip(trial.keys, texts, strict=True))
+    corpus = score(made, trial.references, trial.tokeniser, trial.frequencies, resamples=1).corpus
     quality = corpus[["CIDEr-D", "BLEU-4"]]
-    if bench.judge and bench.judge.encode_texts:
-        given, judged = list(bench.references.values()), (bench.features, bench.judge, bench.language)
+    if trial.judge and trial.judge.encode_texts:
+        given, judged = list(trial.references.values()), (trial.features, trial.judge, trial.language)
         quality["CLIPScore"] = float(clip_scores(texts, *judged).mean())
         quality["RefCLIPScore"] = float(ref_clip_scores(texts, given, *judged).mean())
-    return pd.concat([quality, diversity(texts, bench.tokeniser, bench.training_captions)])
+    return pd.concat([quality, diversity(texts, trial.tokeniser, trial.training_captions)])
 
 
 def contrastive_grid(
-    bench: Bench, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
+    trial: Trial, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
     """Metrics of `try_strategy` for every k (rows) and α (columns) of contrastive search."""
-    tried = {(k, alpha): try_strategy(bench, f"contrastive k:{k} alpha:{alpha}")[1] for k in ks for alpha in alphas}
+    tried = {(k, alpha): try_strategy(trial, f"contrastive k:{k} alpha:{alpha}")[1] for k in ks for alpha in alphas}
     grids = {metric: [[tried[k, alpha][metric] for alpha in alphas] for k in ks] for metric in metrics}
     return {
         metric: pd.DataFrame(rows, index=pd.Index(ks, name="k"), columns=pd.Index(alphas, name="α"))
