@@ -8,7 +8,7 @@ from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, log_probabilities
 from clipcap_lib.strategies import Beam
 
-NEVER = -1e30  # the score of a hypothesis that does not count: below any other, whatever the length penalty
+NEVER = float("-inf")  # the score of a hypothesis that does not count
 
 
 def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
@@ -81,7 +81,7 @@ class _Beams:
         ends = self.rules.stop(chosen[1]) | (self.step + 1 == self.rules.limit)
         if ends.any():
             self._finish(scores[:, :width], *(values[:, :width] for values in (*chosen, ends)))
-            scores, kept = (scores + ends * NEVER).topk(width)
+            scores, kept = scores.masked_fill(ends, NEVER).topk(width)
             chosen = [values.gather(1, kept) for values in chosen]
         self._branch(*(values[:, :width] for values in (scores, *chosen)))
         return self._decided() | ends.all(-1) if self.some_finished else None
@@ -100,7 +100,7 @@ class _Beams:
         """Let those of the best W continuations [B, W] that end here compete with the finished hypotheses."""
         self.some_finished = True
         length = self.step + 1
-        scores = scores / length**self.strategy.length_penalty + ~ends * NEVER
+        scores = (scores / length**self.strategy.length_penalty).masked_fill(~ends, NEVER)
         self.finished_scores, best = torch.cat([self.finished_scores, scores], 1).topk(self.strategy.width)
         columns = _gather(self._past(), parents)
         for finished, values, last in (
@@ -127,7 +127,7 @@ class _Beams:
         """True [B] where W hypotheses have finished and none that runs can be better than the worst of them."""
         reachable = self.scores[:, 0] / self.step**self.strategy.length_penalty
         worst = self.finished_scores.amin(-1)
-        return (worst > NEVER / 2) & (reachable <= worst)
+        return (worst > NEVER) & (reachable <= worst)
 
     def _past(self) -> Tensor:
         """The columns [B, W, step] of each beam's past, in order."""

@@ -19,8 +19,6 @@ from clipcap_lib.reranking import Utility
 from clipcap_lib.runs import read_json
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
 
-BATCH = 64  # pictures through the encoder at once, so that thousands need no more memory
-
 
 @dataclass(frozen=True)
 class Captioner:
@@ -47,7 +45,10 @@ class Captioner:
         self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
         constraints: Constraints = STANDARD,
     ) -> list[list[Caption]]:  # fmt: skip
-        """The captions of each picture of a batch, best first; `keys` are the pictures' names, to the sampler."""
+        """The captions of each picture, best first; `keys` are the pictures' names, to the sampler.
+
+        All pictures go through the encoder at once: give as many as memory has room for.
+        """
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
         judge = self.encoder.judging(self.data.language)
         checked_rules(self.model, strategy, constraints, judge, utility)  # before a picture is embedded

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from clipcap_lib.rules import Caption
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
+BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
 
 
 @contextmanager
 def _refusing(*kinds: type[Exception]) -> Iterator[None]:
-    """Exit with 2 and the error's own words, in one line, where one of these is raised."""
+    """Exit with 2 and the error's own words where one of these is raised."""
     try:
         yield
     except kinds as error:
@@ -97,7 +98,7 @@ def run(
         settings = load_experiment(experiment)
         jobs = plan_jobs(settings, reports)
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
-        _make(reports)
+        _refuse_unwritable(reports)
         outcomes = _run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
     page = write_report(settings, outcomes, reports)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -107,12 +108,13 @@ def run(
     raise typer.Exit(1 if failed else 0)
 
 
-def _make(reports: Path) -> None:
+def _refuse_unwritable(reports: Path) -> None:
     try:
         reports.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=reports).close()
+        TemporaryFile(dir=reports).close()  # only writing tells whether one may
     except OSError as error:
-        raise ExperimentError(f"{error}; choose a folder you may write to with --reports") from error
+        _complain(f"{error}; choose a folder you may write to with --reports")
+        raise typer.Exit(2) from None
 
 
 def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
@@ -205,7 +207,7 @@ def caption(
         how = parse_strategy(" ".join([strategy, *given]))
         for image in images:
             open_picture(image)  # before a model is loaded for a picture that is not there
-        from clipcap_lib.captioning import BATCH, Captioner
+        from clipcap_lib.captioning import Captioner
 
         constraints = Constraints(
             max_new_tokens=max_new_tokens, min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty,

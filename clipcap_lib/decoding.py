@@ -3,8 +3,7 @@
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import pairwise
+from functools import partial, reduce
 
 import torch
 from tokenizers.models import WordPiece
@@ -140,18 +139,23 @@ def _decode(
 
 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
-    """Tokens as a person writes them: Chinese without spaces, English words apart, no special tokens."""
+    """Tokens as a person writes them: Chinese without spaces, other words apart, no special tokens."""
     text = tokenizer.decode(tokens, skip_special_tokens=True)
     # WordPiece alone puts a space between all its tokens; the text of others has its own.
     if not isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), WordPiece):
         return text.strip()
-    words = text.split()
-    joined = words[:1]
-    for before, word in pairwise(words):
-        joined.append(word if _is_wide(before[-1]) or _is_wide(word[0]) else f" {word}")
-    return "".join(joined)
+    return reduce(_join, text.split(), "")
 
 
-def _is_wide(character: str) -> bool:
-    """Whether it is Chinese, punctuation included, and stands without spaces; of the wide ones Korean has them."""
-    return unicodedata.east_asian_width(character) in "WF" and not unicodedata.name(character, "").startswith("HANGUL")
+def _join(written: str, word: str) -> str:
+    """With a space where people leave one: between words, and behind a stop or comma that is not inside a number."""
+    last, first = written[-1:], word[0]
+    number = written[-2:-1].isdigit() and first.isdigit()
+    apart = _is_spaced(first) and (_is_spaced(last) or (last in tuple(",;:.!?") and not number))
+    return f"{written} {word}" if apart else written + word
+
+
+def _is_spaced(character: str) -> bool:
+    """Whether words of it stand apart: letters and digits, but of the wide ones, which Chinese is, only Korean."""
+    wide = unicodedata.east_asian_width(character or " ") in "WF"
+    return character.isalnum() and (not wide or unicodedata.name(character).startswith("HANGUL"))

@@ -22,7 +22,7 @@ from clipcap_lib.scene_language import Language
 from clipcap_lib.strategies import parse_strategy
 from clipcap_lib.tokenization import DEFAULT, Tokeniser, tokenise
 
-PASSES, SECONDS = 3, 1.0  # a strategy is timed so often, unless so much time has gone by: a pass of 0.2 s is all noise
+PASSES, SECONDS = 3, 1.0  # a strategy is timed three times, for 0.2 s are all noise; none is begun after a second
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,7 @@ def try_strategy(trial: Trial, strategy: str) -> tuple[list[Caption], pd.Series]
     asks of CLIP.
     """
     forwards: list[None] = []
-    utility = cider_agreement(trial.frequencies, trial.tokeniser)
-    caption = partial(
-        decode, trial.model, trial.features, parse_strategy(strategy), trial.constraints, trial.keys, trial.judge,
-        utility, batch_size=len(trial.keys),
-    )  # fmt: skip
+    caption = partial(_caption, trial, strategy)
     with trial.model.on_step(lambda: forwards.append(None)):
         found, first = _timed(caption)
     seconds = _shortest(caption, first)
@@ -84,6 +80,13 @@ def try_strategy(trial: Trial, strategy: str) -> tuple[list[Caption], pd.Series]
     steps = max(len(caption.log_probabilities) for captions in found for caption in captions)
     cost = {"captions/s": len(best) / seconds, "forwards a token": (1 + len(forwards)) / steps}
     return best, pd.concat([_quality(trial, best), pd.Series(cost)]).rename(strategy)
+
+
+def _caption(trial: Trial, strategy: str) -> list[list[Caption]]:
+    return decode(
+        trial.model, trial.features, parse_strategy(strategy), trial.constraints, trial.keys, trial.judge,
+        cider_agreement(trial.frequencies, trial.tokeniser), batch_size=len(trial.keys),
+    )  # fmt: skip
 
 
 def _timed(caption: Callable[[], list[list[Caption]]]) -> tuple[list[list[Caption]], float]:
@@ -113,8 +116,12 @@ def _quality(trial: Trial, captions: list[Caption]) -> pd.Series:
 def contrastive_grid(
     trial: Trial, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """Metrics of `try_strategy` for every k (rows) and α (columns) of contrastive search."""
-    tried = {(k, alpha): try_strategy(trial, f"contrastive k:{k} alpha:{alpha}")[1] for k in ks for alpha in alphas}
+    """Metrics of quality and diversity for every k (rows) and α (columns) of contrastive search."""
+
+    def quality(k: int, alpha: float) -> pd.Series:
+        return _quality(trial, [row[0] for row in _caption(trial, f"contrastive k:{k} alpha:{alpha}")])
+
+    tried = {(k, alpha): quality(k, alpha) for k in ks for alpha in alphas}
     grids = {metric: [[tried[k, alpha][metric] for alpha in alphas] for k in ks] for metric in metrics}
     return {
         metric: pd.DataFrame(rows, index=pd.Index(ks, name="k"), columns=pd.Index(alphas, name="α"))

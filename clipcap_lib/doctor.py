@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from clipcap_lib.experiment import Experiment
+from clipcap_lib.strategies import BestOfN, Magic, parse_strategy
 
 State = Literal["ready", "missing", "optional"]
 DISK_GB, MEMORY_GB = 5, 4  # less has not been tried
@@ -95,12 +96,28 @@ def _gpu() -> Finding:
 def check_experiment(experiment: Experiment, tried: bool = False) -> list[Finding]:
     """The files and models that an experiment names; models not on this machine are asked for on the network.
 
-    The captioners get a dry run, unless they have been `tried` or their language model is yet to come.
+    Unless they have been `tried`, strategies are checked against the encoder, and captioners get a dry run where
+    their language model is on this machine.
     """
     language_model = _language_model(experiment.models.language_model)
     found = [*_data(experiment), _encoder(experiment.models.encoder), language_model]
+    if tried:
+        return found
     can_try = language_model.state == "ready" and language_model.here
-    return [*found, _captioners(experiment)] if can_try and not tried else found
+    return [*found, *_unjudged(experiment), *([_captioners(experiment)] if can_try else [])]
+
+
+def _unjudged(experiment: Experiment) -> Iterator[Finding]:
+    """The strategies that ask an encoder about captions it cannot read; notebooks 03 and 05 would find out late."""
+    encoder, asked = experiment.models.encoder, {experiment.decoding.strategy, *experiment.decoding.strategies}
+    judged = sorted(text for text in asked if isinstance(parse_strategy(text), Magic | BestOfN))
+    if not judged or experiment.data.language == "en":
+        return
+    from clipcap_lib.openai_clip import reads_only_english
+
+    if reads_only_english(encoder):
+        note = f"{encoder} reads English only and cannot judge captions for {', '.join(judged)}"
+        yield Finding("strategies", "missing", f"{note}; name other strategies under `decoding`")
 
 
 def _captioners(experiment: Experiment) -> Finding:

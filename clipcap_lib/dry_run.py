@@ -7,12 +7,11 @@ caption longer than the model has positions, is found in seconds here instead of
 import torch
 
 from clipcap_lib.batches import Padding, pack, tokenize_captions
-from clipcap_lib.encoders import reads_only_english
 from clipcap_lib.experiment import Experiment, Mapping, Tuning
 from clipcap_lib.language_models import first_line
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.rules import Rules, positions_of
-from clipcap_lib.strategies import BestOfN, Constraints, Magic, Strategy, parse_strategy
+from clipcap_lib.strategies import Constraints, parse_strategy
 
 CLIP_SIZE = 8  # of the made-up embeddings: the encoder's own width changes one matrix and nothing else
 
@@ -36,19 +35,8 @@ def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
     decoding = experiment.decoding
     grid = f"contrastive k:{max(decoding.grid_k)} alpha:0"
     for text in (decoding.strategy, *decoding.strategies, grid):
-        strategy = parse_strategy(text)
-        Rules(model, Constraints(max_new_tokens=decoding.max_new_tokens), strategy)
-        _check_judge(strategy, experiment)
+        Rules(model, Constraints(max_new_tokens=decoding.max_new_tokens), parse_strategy(text))
     _train_a_step(model, experiment)
-
-
-def _check_judge(strategy: Strategy, experiment: Experiment) -> None:
-    encoder, language = experiment.models.encoder, experiment.data.language
-    if isinstance(strategy, Magic | BestOfN) and language != "en" and reads_only_english(encoder):
-        raise ValueError(
-            f"{strategy.name} needs an encoder that reads the captions, and {encoder} reads English only; "
-            "give decoding.strategies without it"
-        )
 
 
 def _train_a_step(model: ClipCapModel, experiment: Experiment) -> None:

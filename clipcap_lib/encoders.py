@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, ProcessorMixin
 
 from clipcap_lib.devices import best_device
-from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip, load_clip
+from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip, load_clip, reads_only_english
 from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
 from clipcap_lib.scene_language import Language
@@ -55,13 +55,6 @@ def load_encoder(name: str, device: str | None = None) -> Encoder:
     if family not in loaders or not model:
         raise ValueError(f"encoder {name!r}: write clip:<model or .pt file> or hf:<id or folder>, e.g. clip:ViT-B/32")
     return loaders[family](name, model, device or best_device())
-
-
-def reads_only_english(name: str) -> bool:
-    """Whether an encoder is one that OpenAI published, by its name or as the file downloaded under it."""
-    family, _, model = name.partition(":")
-    files = {url.rpartition("/")[2] for url in DOWNLOADS.values()}
-    return family == "clip" and (model in DOWNLOADS or Path(model).name in files)
 
 
 def _fingerprint(model: nn.Module, preprocess: object) -> str:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.strategies import Constraints, Strategy
+from clipcap_lib.strategies import Beam, Constraints, Strategy
 
 
 @dataclass
@@ -22,8 +22,9 @@ class Caption:
     """One caption: text, tokens without the stop token, their log-probabilities, its score, and why it stopped.
 
     Log-probabilities are in nats, of the model's own softmax before any constraint, filter or penalty; they include
-    the stop token's where one ended the caption. `score` is their mean; for beam search the sum with its length
-    penalty, for best-of-n the cosine with the image, for mbr the expected CIDEr-D: what these rank by.
+    the stop token's where one ended the caption. `score` is their mean; for what ranks captions by something else,
+    that: the sum under constraints with its length penalty (beam search), the cosine with the image (best-of-n), the
+    expected CIDEr-D (mbr).
     """
 
     text: str = ""
@@ -40,20 +41,13 @@ class Rules:
         vocabulary = model.language_model.get_output_embeddings().weight.shape[0]
         stops = model.stop_tokens if constraints.stop_tokens is None else constraints.stop_tokens
         self.limit = _limit(model, constraints, stops)
-        banned = constraints.banned_tokens
-        if banned is None:
-            banned = [token for token in _special_tokens(model, stops) if token < vocabulary]
+        given = constraints.banned_tokens
+        banned = _special_tokens(model, stops, vocabulary) if given is None else given
         if both := sorted({*stops} & {*banned}):
             raise ValueError(f"token {both[0]} is banned and ends captions; take it out of one of the two")
         if outside := [token for token in (*stops, *banned) if not 0 <= token < vocabulary]:
             raise ValueError(f"token {outside[0]} is not in the vocabulary of {vocabulary:,}")
-        k = getattr(strategy, "k", 0)
-        candidates = k or getattr(strategy, "width", 1)
-        # Contrastive search makes do with fewer than k where stop tokens have to wait; beams would be none.
-        waiting = stops if constraints.min_new_tokens and not k else ()
-        allowed = vocabulary - len({*banned, *waiting})
-        if candidates > allowed:
-            raise ValueError(f"{candidates} candidates a step, but the vocabulary allows {allowed:,}")
+        _check_candidates(strategy, vocabulary - len(set(banned)), len(set(stops)) if constraints.min_new_tokens else 0)
         self.stops = torch.tensor(sorted(set(stops)), dtype=torch.long, device=model.device)
         self.ends = torch.zeros(vocabulary, dtype=torch.bool, device=model.device).index_fill_(0, self.stops, True)
         self.banned = torch.tensor(sorted(set(banned)), dtype=torch.long, device=model.device)
@@ -143,12 +137,21 @@ def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]
     return limit or room
 
 
-def _special_tokens(model: ClipCapModel, stops: tuple[int, ...]) -> tuple[int, ...]:
+def _check_candidates(strategy: Strategy, allowed: int, waiting: int) -> None:
+    """Of the allowed tokens, `waiting` are stop tokens that a shortest caption keeps back at first."""
+    width = strategy.width if isinstance(strategy, Beam) else 1
+    # Contrastive search makes do with fewer than k at a step; a beam that finds no token of its own is none.
+    for candidates, left in ((getattr(strategy, "k", width), allowed), (width, allowed - waiting)):
+        if candidates > left:
+            raise ValueError(f"{candidates} candidates a step, but the vocabulary allows {left:,}")
+
+
+def _special_tokens(model: ClipCapModel, stops: tuple[int, ...], vocabulary: int) -> tuple[int, ...]:
     # A caption never holds an unknown word, a mask or padding, however the language model was trained. Padding may
     # have been added to a tokenizer and not to its model.
     tokenizer = model.tokenizer
     special = {tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id}
-    return tuple(special - {None, *model.stop_tokens, *stops})
+    return tuple(token for token in special - {None, *model.stop_tokens, *stops} if token < vocabulary)
 
 
 def _processors(constraints: Constraints, stops: Tensor) -> LogitsProcessorList:

@@ -155,7 +155,7 @@ def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
     options = [key for key in kind.model_fields if key != "name"]
     match problem["type"]:
         case "extra_forbidden":
-            one = ", it writes one caption an image" if option == "n" else ""
+            one = ", it writes one caption an image" if option == "n" and kind in get_args(Strategy) else ""
             return f"it has no option {option!r}{one}{_nearest(option, options)}"
         case "missing":
             return f"option {option!r} is required; a default would decide the result for you"

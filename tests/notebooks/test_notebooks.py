@@ -10,7 +10,7 @@ import papermill
 import pytest
 from typer.testing import CliRunner
 
-from clipcap_lib import captioning
+from clipcap_lib import captioning, cli
 from clipcap_lib.cli import app
 from clipcap_lib.pipeline import COMPARISONS, notebook_parameters
 from clipcap_lib.runs import read_json
@@ -119,7 +119,7 @@ def test_pictures_are_captioned_from_the_command_line(reports, monkeypatch):
     plain = caption(*pictures, "--run", str(run))
     assert plain.exit_code == 0, plain.output
     assert [line.split("\t")[0] for line in plain.output.splitlines()] == [Path(name).name for name in pictures]
-    monkeypatch.setattr(captioning, "BATCH", 1)
+    monkeypatch.setattr(cli, "BATCH", 1)
     assert caption(*pictures, "--run", str(run)).output == plain.output
     search = ("--strategy", "contrastive", "--k", "4", "--alpha", "0.6", "--json")
     found = [json.loads(line) for line in caption(*pictures, "--run", str(run), *search).output.splitlines()]

@@ -593,6 +593,16 @@ def test_beams_are_finished_hypotheses_whatever_the_length_penalty(length_penalt
             assert caption.stopped == "end" or len(caption.tokens) == 12
 
 
+def test_a_long_beam_is_no_worse_than_one_that_does_not_count():
+    shape = GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=1, n_positions=600, bos_token_id=2, eos_token_id=2)
+    config = captioner("gpt2").config.model_copy(update={"prefix_length": 1})
+    model, limit = ClipCapModel(config, GPT2LMHeadModel(shape), Letters()).eval(), Constraints(max_new_tokens=550)
+    beam = Beam(width=2, length_penalty=-10)
+    ((caption,),) = decode(model, FEATURES[:1], beam, limit.model_copy(update={"stop_tokens": ()}))
+    assert len(caption.tokens) == 550
+    assert caption.score == pytest.approx(sum(caption.log_probabilities) * 550.0**10, rel=1e-4)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
 def test_a_model_in_training_decodes_without_dropout_and_goes_on_training(strategy):
     model, helpers = captioner("gpt2"), {"judge": Judge, "utility": agreement}
@@ -731,7 +741,12 @@ def test_impossible_options_are_refused_in_one_line_from_python_too(build, messa
         (Greedy(), {"keys": ["a"]}, "32 images but 1 keys"),
         (Greedy(), {"batch_size": 0}, "batch_size is 0"),
         (Greedy(), {"constraints": NOTHING_LEFT}, "1 candidates a step, but the vocabulary allows 0"),
-        (Beam(width=2), {"constraints": NOTHING_LEFT}, "2 candidates a step, but the vocabulary allows 0"),
+        (Beam(width=2), {"constraints": NOTHING_LEFT}, "2 candidates a step, but the vocabulary allows"),
+        (
+            Contrastive(k=1, alpha=0.5),
+            {"constraints": NOTHING_LEFT},
+            "1 candidates a step, but the vocabulary allows 0",
+        ),
         (Beam(width=61), {}, "61 candidates a step, but the vocabulary allows 58"),
         (Greedy(), {"constraints": Constraints(stop_tokens=(9,), banned_tokens=(9,))}, "is banned and ends captions"),
         (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs an encoder that reads the captions"),
@@ -810,7 +825,10 @@ def test_chinese_is_joined_and_english_words_kept_apart(make_model):
     ("written", "expected"),
     [
         ("a dog , a café bar !", "a dog, a café bar!"),
-        ("“ 你 好 ” 。 3 只 dog , 一 只 猫", "“你好”。3只dog,一只猫"),
+        ("a man ' s black - and - white hat : cute", "a man's black-and-white hat: cute"),
+        ("“ 你 好 ” 3 只 dog , 一 只 猫", "“你好”3只dog,一只猫"),
+        ("高 3 . 5 米 ， 50 % 的 人 ， 10 : 30 ， 1 , 000", "高3.5米，50%的人，10:30，1,000"),
+        ("猫 … … 狗 — — t - 恤", "猫……狗——t-恤"),
         ("강아지 한 마리", "강아지 한 마리"),
     ],
 )

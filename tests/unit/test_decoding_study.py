@@ -81,6 +81,16 @@ def test_a_forward_a_token_and_one_more_to_look_ahead(trial, strategy, forwards)
     assert found["captions/s"] > 0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shortest"), [([0.5, 0.2, 0.4, 0.1], 0.2), ([2.0, 0.1], 2.0), ([0.7, 0.6, 0.1], 0.6)]
+)
+def test_the_shortest_of_three_passes_counts_and_none_begins_after_a_second(trial, monkeypatch, seconds, shortest):
+    clock = itertools.accumulate(itertools.chain.from_iterable((0.0, passed) for passed in seconds))
+    monkeypatch.setattr(study.time, "perf_counter", lambda: next(clock))
+    _, found = study.try_strategy(trial, "greedy")
+    assert found["captions/s"] == pytest.approx(len(KEYS) / shortest)
+
+
 def test_quality_is_that_of_the_best_captions(trial):
     best, found = study.try_strategy(trial, "beam width:3 n:3")
     made = {key: caption.text for key, caption in zip(KEYS, best, strict=True)}

@@ -58,18 +58,18 @@ def test_each_missing_file_is_named_with_its_place(write, tmp_path):
     assert "no.pt" in found["encoder"]
 
 
-@pytest.mark.parametrize(("reachable", "expected"), [(True, {}), (False, {"encoder", "language model"})])
+@pytest.mark.parametrize(("reachable", "expected"), [(True, set()), (False, {"encoder", "language model"})])
 def test_a_model_by_name_needs_the_network_once(write, tmp_path, monkeypatch, reachable, expected):
     monkeypatch.setattr(doctor, "_reachable", lambda site: reachable)
     monkeypatch.setattr(doctor, "OPENAI_CACHE", tmp_path / "cache")
     path = write(encoder="clip:ViT-B/32", language_model="uer/gpt2-chinese-cluecorpussmall")
     found = missing(path)
-    assert found.keys() == set(expected)
+    assert found.keys() == expected | {"strategies"}  # OpenAI's encoder reads English only
     if not reachable:
         assert "338 MB" in found["encoder"]
         (tmp_path / "cache").mkdir()
         (tmp_path / "cache" / "ViT-B-32.pt").touch()
-        assert missing(path).keys() == {"language model"}
+        assert missing(path).keys() == {"language model", "strategies"}
 
 
 def test_an_unknown_openai_model_is_not_looked_for(write):
@@ -85,15 +85,18 @@ def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_judge_that_cannot_read_the_captions_is_found_before_a_picture_is_read(write, project, tmp_path):
-    """Else notebook 05 would say so, after all training; OpenAI's encoders are told by the names of their files."""
-    english = tmp_path / "ViT-B-32.pt"
-    shutil.copy(project / "data/models/tiny-clip.pt", english)
-    found = missing(write(encoder=f"clip:{english}"))
-    assert found.keys() == {"captioners"}
-    assert (
-        f"magic needs an encoder that reads the captions, and clip:{english} reads English only" in found["captioners"]
-    )
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_judge_that_cannot_read_the_captions_is_found_before_a_picture_is_read(write, project, tmp_path, language):
+    """Else notebook 05 would say so, after all training."""
+    published = tmp_path / "ViT-B-32.pt"
+    shutil.copy(project / "data/models/tiny-clip.pt", published)
+    settings = load_experiment(write(encoder=f"clip:{published}")).model_dump()
+    settings["data"]["language"] = language
+    settings["decoding"] |= {"strategy": "best-of-n n:3", "strategies": ["greedy", "magic k:2 alpha:0.1 beta:1"]}
+    found = {one.name: one.note for one in doctor.check_experiment(Experiment.model_validate(settings))}
+    assert ("strategies" in found) == (language == "zh")
+    if language == "zh":
+        assert "cannot judge captions for best-of-n n:3, magic k:2 alpha:0.1 beta:1" in found["strategies"]
 
 
 def test_a_report_folder_that_cannot_be_made_is_refused_before_any_notebook(write, tmp_path):
