@@ -25,6 +25,7 @@ from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
 
 if TYPE_CHECKING:
+    from clipcap_lib.captioning import Captioner
     from clipcap_lib.rules import Caption
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
@@ -214,12 +215,18 @@ def caption(
             no_repeat_ngram=no_repeat_ngram,
         )  # fmt: skip
         captioner = Captioner.from_run(run)
+    for image, captions in _in_batches(captioner, images, how, constraints):
+        _print_captions(image, captions, how, as_json)
+
+
+def _in_batches(
+    captioner: "Captioner", images: list[Path], how: Strategy, constraints: Constraints
+) -> Iterator[tuple[Path, "list[Caption]"]]:
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH]
         with _refusing(ValueError, OSError):  # OSError: mbr's training captions are gone
             found = captioner.caption(map(open_picture, some), [image.name for image in some], how, constraints)
-        for image, captions in zip(some, found, strict=True):
-            _print_captions(image, captions, how, as_json)
+        yield from zip(some, found, strict=True)
 
 
 def _print_captions(image: Path, captions: "list[Caption]", how: Strategy, as_json: bool) -> None:

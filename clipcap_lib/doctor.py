@@ -111,11 +111,11 @@ def _unjudged(experiment: Experiment) -> Iterator[Finding]:
     """The strategies that ask an encoder about captions it cannot read; notebooks 03 and 05 would find out late."""
     encoder, asked = experiment.models.encoder, {experiment.decoding.strategy, *experiment.decoding.strategies}
     judged = sorted(text for text in asked if isinstance(parse_strategy(text), Magic | BestOfN))
-    if not judged or experiment.data.language == "en":
+    if not judged:
         return
-    from clipcap_lib.openai_clip import reads_only_english
+    from clipcap_lib.openai_clip import can_read
 
-    if reads_only_english(encoder):
+    if not can_read(encoder, experiment.data.language):
         note = f"{encoder} reads English only and cannot judge captions for {', '.join(judged)}"
         yield Finding("strategies", "missing", f"{note}; name other strategies under `decoding`")
 

@@ -11,7 +11,7 @@ from clipcap_lib.experiment import Experiment, Mapping, Tuning
 from clipcap_lib.language_models import first_line
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.rules import Rules, positions_of
-from clipcap_lib.strategies import Constraints, parse_strategy
+from clipcap_lib.strategies import Constraints, Contrastive, parse_strategy
 
 CLIP_SIZE = 8  # of the made-up embeddings: the encoder's own width changes one matrix and nothing else
 
@@ -33,9 +33,9 @@ def dry_run(experiment: Experiment) -> int:
 def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
     model = ClipCapModel.build(ClipCapConfig.of(experiment.models, mapping, tuning, CLIP_SIZE))
     decoding = experiment.decoding
-    grid = f"contrastive k:{max(decoding.grid_k)} alpha:0"
-    for text in (decoding.strategy, *decoding.strategies, grid):
-        Rules(model, Constraints(max_new_tokens=decoding.max_new_tokens), parse_strategy(text))
+    named = map(parse_strategy, (decoding.strategy, *decoding.strategies))
+    for strategy in (*named, Contrastive(k=max(decoding.grid_k), alpha=0)):
+        Rules(model, Constraints(max_new_tokens=decoding.max_new_tokens), strategy)
     _train_a_step(model, experiment)
 
 

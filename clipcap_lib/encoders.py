@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, ProcessorMixin
 
 from clipcap_lib.devices import best_device
-from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip, load_clip, reads_only_english
+from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip, load_clip
 from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
 from clipcap_lib.scene_language import Language
@@ -37,11 +37,10 @@ class Encoder:
     encode_images: Callable[[Tensor], Tensor]
     encode_texts: Callable[[list[str]], Tensor] | None
     logit_scale: float
-    english_only: bool = False
 
     def judging(self, language: Language) -> "Encoder":
         """The same encoder, without its text side where that cannot read the language of the captions."""
-        return replace(self, encode_texts=None) if self.english_only and language != "en" else self
+        return self if can_read(self.name, language) else replace(self, encode_texts=None)
 
 
 def load_encoder(name: str, device: str | None = None) -> Encoder:
@@ -83,8 +82,7 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
 
     width, size = model.text_projection.shape[1], model.visual.input_resolution
     stamp = _fingerprint(model, (type(model).__name__, size))
-    english_only = reads_only_english(name)
-    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model), english_only)
+    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model))
 
 
 def _open_clip(name: str, model_name: str, device: str) -> tuple[CLIP, Callable]:

@@ -11,14 +11,17 @@ with warnings.catch_warnings():
     from clip.clip import _transform as transform
     from clip.model import CLIP
 
-__all__ = ["CLIP", "DOWNLOADS", "clip", "load_clip", "reads_only_english", "transform"]
+__all__ = ["CLIP", "DOWNLOADS", "can_read", "clip", "load_clip", "transform"]
 
 
-def reads_only_english(encoder: str) -> bool:
-    """Whether an encoder, such as `clip:ViT-B/32`, is one that OpenAI published: by name, or as its file."""
+def can_read(encoder: str, language: str) -> bool:
+    """Whether captions in a language can be judged by an encoder, such as `clip:ViT-B/32`.
+
+    What OpenAI published, told by its name or its file's, reads English only.
+    """
     family, _, model = encoder.partition(":")
     files = {url.rpartition("/")[2] for url in DOWNLOADS.values()}
-    return family == "clip" and (model in DOWNLOADS or Path(model).name in files)
+    return language == "en" or family != "clip" or (model not in DOWNLOADS and Path(model).name not in files)
 
 
 def load_clip(name: str, device: str) -> tuple[CLIP, Callable]:
