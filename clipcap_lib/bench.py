@@ -203,8 +203,8 @@ class Floor:
     def __init__(self, model: ClipCapModel) -> None:
         language_model = model.language_model
         self.prefix_length = model.config.prefix_length
-        self.head = [language_model.get_output_embeddings().weight.t()]
-        self.body = [part.weight for part in language_model.modules() if isinstance(part, Conv1D)]
+        self.head = [(language_model.get_output_embeddings().weight.t(), None)]
+        self.body = [(part.weight, part.bias) for part in language_model.modules() if isinstance(part, Conv1D)]
         self._measured: dict[tuple[int, int], float] = {}
 
     def seconds(self, images: int, alive: Sequence[int], heads: float = 1.0) -> float:
@@ -220,12 +220,12 @@ class Floor:
 
 
 @torch.inference_mode()
-def _products(weights: list[Tensor], rows: int) -> Callable[[], None]:
-    inputs = {size: torch.randn(rows, size) for size in {len(weight) for weight in weights}}
+def _products(parts: list[tuple[Tensor, Tensor | None]], rows: int) -> Callable[[], None]:
+    inputs = {size: torch.randn(rows, size) for size in {len(weight) for weight, _ in parts}}
 
     def multiply() -> None:
-        for weight in weights:
-            affine(inputs[len(weight)], weight)
+        for weight, bias in parts:
+            affine(inputs[len(weight)], weight, bias)
 
     return multiply
 

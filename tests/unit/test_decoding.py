@@ -490,15 +490,24 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
         torch.testing.assert_close(lm.step(tokens, mask), theirs, atol=1e-5, rtol=1e-5)
 
 
+KERNELS = {
+    "addmm": {"LARGE": math.inf},
+    "oneDNN": {"LARGE": 0, "LARGE_A_ROW": 0, "SHARED_A_ROW": 0},
+    "by columns": {"LARGE": 0, "SHARED_A_ROW": math.inf},
+}
+
+
 @pytest.mark.parametrize("rows", [1, 2, 100])
+@pytest.mark.parametrize("kernel", KERNELS)
 @torch.inference_mode()
-def test_a_product_is_the_same_by_either_kernel(rows, monkeypatch):
-    """Both layouts a weight can have: Conv1D's with a bias, and a vocabulary head's without."""
+def test_a_product_is_the_same_by_every_kernel(kernel, rows, monkeypatch):
+    """Both layouts a weight can have: Conv1D's with a bias, and a vocabulary head's without; 5 threads divide no 96."""
+    for name, value in KERNELS[kernel].items():
+        monkeypatch.setattr(clipcap_lib.affine, name, value)
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((rows, 48), (48, 96), (96,)))
-    for large in (0, math.inf):
-        monkeypatch.setattr(clipcap_lib.affine, "LARGE", large)
-        monkeypatch.setattr(clipcap_lib.affine, "LARGE_A_ROW", 0)
+    for threads in (1, 2, 3, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         for laid_out, added in ((weight, bias), (weight.t().contiguous().t(), None)):
             expected = x.double() @ weight.double() + (0 if added is None else added)
             torch.testing.assert_close(affine(x, laid_out, added).double(), expected, atol=1e-5, rtol=1e-5)
