@@ -14,24 +14,19 @@ SHARED_A_ROW = 2**17
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [rows, n] · weight [n, m] + bias [m]; gradients do not pass."""
-    if not _is_large(x, weight):
-        return _addmm(x, weight, bias)
-    rows, numbers, threads = x.shape[0], weight.numel(), torch.get_num_threads()
-    if bias is not None and threads > 1 and weight.shape[1] % threads == 0 and numbers < rows * SHARED_A_ROW:
-        return _by_columns(x, weight, bias, threads)
-    if ONEDNN and numbers >= rows * LARGE_A_ROW:
-        return torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "none", [], "")
-    return _addmm(x, weight, bias)
+    if _is_large(x, weight):
+        rows, numbers, threads = x.shape[0], weight.numel(), torch.get_num_threads()
+        if bias is not None and threads > 1 and weight.shape[1] % threads == 0 and numbers < rows * SHARED_A_ROW:
+            return _by_columns(x, weight, bias, threads)
+        if ONEDNN and numbers >= rows * LARGE_A_ROW:
+            return torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "none", [], "")
+    return torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
 
 
 def _is_large(x: Tensor, weight: Tensor) -> bool:
     if weight.numel() < LARGE or x.shape[0] < 2:  # first, because a tiny model's step asks for every product
         return False
     return x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
-
-
-def _addmm(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
 
 
 def _by_columns(x: Tensor, weight: Tensor, bias: Tensor, parts: int) -> Tensor:
