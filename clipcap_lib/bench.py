@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -27,6 +28,7 @@ SIZES = {"tiny": (3, 160, 5, 1673), "base": (12, 768, 12, 21128)}
 IMAGES, CAPTIONS, CAPTION_TOKENS = 8, 5, 18  # a training step
 NATURAL, MEAN, FIXED = 60, 18, 20  # longest and mean caption where captions end by themselves; length where none ends
 NUCLEUS = 0.8
+COLUMNS = ("what", "ours/s", "theirs/s", "ratio", "target", "floor/s", "of it", "at floors", "MB", "theirs MB")
 FLOOR = (
     "floor/s: the matrix products of our decoding alone, at their own numbers of rows; of it: how much of "
     "that speed ours has. at floors: the ratio if both took only the time of their products. MB: peak above the start."
@@ -239,10 +241,23 @@ def _least_seconds(work: Sequence[Callable[[], None]]) -> float:
     return min(times)
 
 
-def _row(table: Table, size: str, case: Case, repetitions: int, floor: Floor | None = None) -> None:
+def _rows(size: str, repetitions: int) -> Iterator[tuple[str, ...]]:
+    for tuning in ("frozen", "full"):
+        model = build(size, tuning).train()
+        features = torch.randn(IMAGES, 512)
+        captions = torch.randint(3, SIZES[size][3], (IMAGES, CAPTIONS, CAPTION_TOKENS))
+        steps = packed_step(model, features, captions), plain_step(model, features, captions)
+        yield _row(Case(f"train {tuning}, 5 captions an image", IMAGES * CAPTIONS, *steps), repetitions)
+    model = build(size).eval()
+    floor = Floor(model)
+    for case in decoding_cases(model, size == "tiny"):
+        yield _row(case, repetitions, floor)
+
+
+def _row(case: Case, repetitions: int, floor: Floor | None = None) -> tuple[str, ...]:
     ours, theirs = interleaved(case.ours, case.theirs, repetitions)
-    table.add_row(
-        size, case.label, f"{case.images / ours.seconds:,.1f}", f"{case.images / theirs.seconds:,.1f}",
+    return (
+        case.label, f"{case.images / ours.seconds:,.1f}", f"{case.images / theirs.seconds:,.1f}",
         f"{theirs.seconds / ours.seconds:.2f} ×", f"{case.target} ×" if case.target else "",
         *(_beside_floor(case, ours.seconds, floor) if floor else ("", "", "")),
         f"{ours.megabytes:.0f}", f"{theirs.megabytes:.0f}",
@@ -260,25 +275,17 @@ def main(
     repetitions: Annotated[int, typer.Option(help="of each measurement")] = 5,
     threads: Annotated[int, typer.Option(help="threads torch may use")] = 2,
 ) -> None:
-    """Print tables: training, then decoding; ours, theirs, and how many times as fast ours is."""
+    """Print a table a size: training, then decoding; ours, theirs, and how many times as fast ours is."""
     torch.set_num_threads(threads)
-    title = f"{threads} threads, medians of {repetitions} interleaved repetitions"
-    columns = (
-        "size", "what", "ours/s", "theirs/s", "ratio", "target", "floor/s", "of it", "at floors", "MB", "theirs MB",
-    )  # fmt: skip
-    table = Table(*columns, title=title, caption=FLOOR)
+    console = Console(width=140)
     for size in sizes or SIZES:
-        for tuning in ("frozen", "full"):
-            model = build(size, tuning).train()
-            features = torch.randn(IMAGES, 512)
-            captions = torch.randint(3, SIZES[size][3], (IMAGES, CAPTIONS, CAPTION_TOKENS))
-            steps = packed_step(model, features, captions), plain_step(model, features, captions)
-            _row(table, size, Case(f"train {tuning}, 5 captions an image", IMAGES * CAPTIONS, *steps), repetitions)
-        model = build(size).eval()
-        floor = Floor(model)
-        for case in decoding_cases(model, size == "tiny"):
-            _row(table, size, case, repetitions, floor)
-    Console(width=140).print(table)
+        title = f"{size}: {threads} threads, medians of {repetitions} interleaved repetitions"
+        table = Table(*COLUMNS, title=title, caption=FLOOR)
+        # Drawn after each row and not while one is measured: a table takes minutes.
+        with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
+            for row in _rows(size, repetitions):
+                table.add_row(*row)
+                live.refresh()
 
 
 if __name__ == "__main__":
