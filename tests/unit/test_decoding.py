@@ -120,7 +120,7 @@ families = pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_greedy_equals_generate(family, prefix_length, batch):
     model = captioner(family, prefix_length)
     ours = decode(model, FEATURES[:batch], Greedy(), TWELVE)
-    assert tokens(ours) == [generate(model, feature[None], do_sample=False)[0] for feature in FEATURES[:batch]]
+    assert tokens(ours) == generate(model, FEATURES[:batch], do_sample=False)
     if batch == 32:
         assert len({len(caption) for caption in tokens(ours)}) > 2, "the captions should stop at different lengths"
 
@@ -132,15 +132,15 @@ def test_greedy_equals_generate(family, prefix_length, batch):
 def test_beam_search_equals_generate_with_scores(family, width, length_penalty):
     model = captioner(family)
     ours = decode(model, FEATURES[:12], Beam(width=width, length_penalty=length_penalty, n=width), TWELVE)
-    for feature, captions in zip(FEATURES, ours, strict=False):
-        theirs = model.language_model.generate(
-            inputs_embeds=model.prefix(feature[None]), max_new_tokens=12, eos_token_id=list(STOPS), pad_token_id=0,
-            suppress_tokens=[0, 1], do_sample=False, num_beams=width, num_return_sequences=width,
-            length_penalty=length_penalty, return_dict_in_generate=True, output_scores=True,
-        )  # fmt: skip
-        assert [caption.tokens for caption in captions] == [_until_stop(row) for row in theirs.sequences.tolist()]
-        if width > 1:
-            assert [caption.score for caption in captions] == pytest.approx(theirs.sequences_scores.tolist(), abs=1e-4)
+    theirs = model.language_model.generate(
+        inputs_embeds=model.prefix(FEATURES[:12]), max_new_tokens=12, eos_token_id=list(STOPS), pad_token_id=0,
+        suppress_tokens=[0, 1], do_sample=False, num_beams=width, num_return_sequences=width,
+        length_penalty=length_penalty, return_dict_in_generate=True, output_scores=True,
+    )  # fmt: skip
+    assert tokens(ours) == [_until_stop(row) for row in theirs.sequences.tolist()]
+    if width > 1:
+        scores = [caption.score for captions in ours for caption in captions]
+        assert scores == pytest.approx(theirs.sequences_scores.tolist(), abs=1e-4)
     assert all(
         caption.score
         == pytest.approx(sum(caption.log_probabilities) / len(caption.log_probabilities) ** length_penalty, abs=1e-4)
@@ -155,9 +155,7 @@ def test_beam_search_equals_generate_with_scores(family, width, length_penalty):
 def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, prefix_length, batch):
     model = captioner(family, prefix_length)
     ours = decode(model, FEATURES[:batch], Beam(), TWELVE)
-    assert tokens(ours) == [
-        generate(model, feature[None], do_sample=False, num_beams=5)[0] for feature in FEATURES[:batch]
-    ]
+    assert tokens(ours) == generate(model, FEATURES[:batch], do_sample=False, num_beams=5)
 
 
 @torch.inference_mode()
@@ -174,10 +172,8 @@ def test_the_bundled_language_models_decode_as_generate_does(project):
         options = {"max_new_tokens": 15, "eos_token_id": list(model.stop_tokens), "pad_token_id": 0, "do_sample": False}
         for strategy, beams in ((Greedy(), 1), (Beam(width=3), 3), (Beam(), 5)):
             ours = tokens(decode(model, FEATURES[:8], strategy, constraints))
-            theirs = [
-                model.language_model.generate(inputs_embeds=model.prefix(image[None]), num_beams=beams, **options)[0]
-                for image in FEATURES[:8]
-            ]
+            prefix = model.prefix(FEATURES[:8])
+            theirs = model.language_model.generate(inputs_embeds=prefix, num_beams=beams, **options)
             assert ours == [_until_stop(row.tolist(), model.stop_tokens) for row in theirs]
 
 
@@ -194,7 +190,7 @@ def test_adapters_are_decoded_as_generate_does(family):
                 weight.data = torch.randn(weight.shape, generator=random) / 10
     for strategy, options in ((Greedy(), {}), (Beam(width=3), {"num_beams": 3})):
         ours = tokens(decode(model, FEATURES[:8], strategy, TWELVE))
-        assert ours == [generate(model, feature[None], do_sample=False, **options)[0] for feature in FEATURES[:8]]
+        assert ours == generate(model, FEATURES[:8], do_sample=False, **options)
         assert ours != tokens(decode(plain, FEATURES[:8], strategy, TWELVE)), "the adapters should matter"
 
 
@@ -205,7 +201,7 @@ def test_constraints_equal_those_of_generate():
     options = {"min_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "do_sample": False}
     for strategy, extra in ((Greedy(), {}), (Beam(width=3), {"num_beams": 3})):
         ours = tokens(decode(model, FEATURES[:12], strategy, constraints))
-        assert ours == [generate(model, feature[None], **options, **extra)[0] for feature in FEATURES[:12]]
+        assert ours == generate(model, FEATURES[:12], **options, **extra)
         assert min(map(len, ours)) >= 5
 
 
@@ -249,26 +245,24 @@ def test_a_batch_equals_its_rows_alone(family, strategy):
 
 @torch.inference_mode()
 def naive_contrastive(model, feature, k, alpha, history, limit, guide=None):
-    """The formula, one image and one candidate at a time, nothing cached, in float64."""
+    """The formula, one image at a time, every text read from its beginning, in float64."""
     double = model.language_model
     prefix = model.prefix(feature[None]).double()
     embed, written = double.get_input_embeddings(), []
 
-    def run(ids):
-        words = embed(torch.tensor(ids, dtype=torch.long))[None]
-        return double.base_model(inputs_embeds=torch.cat([prefix, words], 1)).last_hidden_state[0]
+    def run(*texts):
+        words = embed(torch.tensor(texts, dtype=torch.long))
+        return double.base_model(inputs_embeds=torch.cat([prefix.repeat(len(texts), 1, 1), words], 1)).last_hidden_state
 
     while len(written) < limit:
-        past = run(written)
+        past = run(written)[0]
         logits = double.get_output_embeddings()(past[-1])
         logits[[0, 1]] = float("-inf")
         probabilities = logits.softmax(-1)
         against = past if history == "all" else past[prefix.shape[1] :]
-        scores = []
-        for candidate in probabilities.topk(k).indices.tolist():
-            state = run([*written, candidate])[-1]
-            cosines = [float(torch.cosine_similarity(state, other, dim=0)) for other in against]
-            penalty = max(cosines) if cosines else 0.0
+        scores, candidates = [], probabilities.topk(k).indices.tolist()
+        for candidate, state in zip(candidates, run(*([*written, one] for one in candidates))[:, -1], strict=True):
+            penalty = float(torch.cosine_similarity(state[None], against).max()) if len(against) else 0.0
             scores.append(((1 - alpha) * float(probabilities[candidate]) - alpha * penalty, candidate))
         if guide:
             bonus = guide(written, [candidate for _, candidate in scores])
