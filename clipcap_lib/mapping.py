@@ -9,6 +9,8 @@ from transformers import BertConfig, BertModel
 
 from clipcap_lib.experiment import Mapping
 
+BERT_RANGE = 0.02  # standard deviation of BERT's first weights at its published width (Devlin et al. 2019)
+
 
 class MLPMapper(nn.Module):
     """Two linear layers with a tanh between them (Mokady et al. 2021, section 3.2).
@@ -59,14 +61,19 @@ class _ConstantsMapper(nn.Module):
 
 
 class BertMapper(_ConstantsMapper):
-    """A randomly initialised BERT over image tokens and constants, as ClipCap-Chinese has it; [B, D] → [B, P, n]."""
+    """A randomly initialised BERT over image tokens and constants, as ClipCap-Chinese has it; [B, D] → [B, P, n].
+
+    The spread of its first weights is the published one at the published width of 768, and so much wider at a smaller
+    width that a layer's outputs are spread as they are there: with 0.02 at any width a narrow BERT starts almost blind
+    to its input, and its loss stands still for hundreds of steps.
+    """
 
     def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
         super().__init__(clip_size, prefix_length, constants, width, heads)
         config = BertConfig(
             vocab_size=1,  # only `inputs_embeds` are ever given: the word table would be 16 M unused parameters
             hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
-            attn_implementation="eager",
+            initializer_range=BERT_RANGE * (768 / width) ** 0.5, attn_implementation="eager",
         )  # fmt: skip
         self.bert = BertModel(config, add_pooling_layer=False)
 

@@ -32,6 +32,14 @@ def test_unknown_mapping_lists_the_choices():
         build_mapper("MLPP", 16, 3, 2, 32, 1, 4)
 
 
+@pytest.mark.parametrize("width", [96, 768])
+def test_a_narrow_bert_starts_as_a_published_one_does(width):
+    """Its feed-forward answers unit inputs with the spread that weights of 0.02 give at the published width."""
+    torch.manual_seed(0)
+    layer = build_mapper("bert", 16, 3, 2, width, 1, 4).bert.encoder.layer[0].intermediate.dense
+    assert float(layer(torch.randn(64, width)).std()) == pytest.approx(0.02 * 768**0.5, rel=0.05)
+
+
 def test_mlp_equals_its_formula():
     mapper = build_mapper("mlp", 16, 3, 2, 8, 1, 4)
     x, (first, second) = torch.randn(4, 16), (mapper.model[0], mapper.model[2])
