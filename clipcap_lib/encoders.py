@@ -75,7 +75,9 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
     model.visual.to(memory_format=torch.channels_last)  # a CPU convolves half as fast again
 
     def encode_texts(texts: list[str]) -> Tensor:
-        return model.encode_text(clip.tokenize(texts, truncate=True).to(device)).float().cpu()
+        tokens = clip.tokenize(texts, truncate=True).to(device)
+        longest = int(tokens.argmax(-1).max()) + 1  # the end token has the highest number; no text looks behind its own
+        return model.encode_text(tokens[:, :longest]).float().cpu()
 
     def encode_images(pixels: Tensor) -> Tensor:
         return model.encode_image(pixels.to(device, memory_format=torch.channels_last)).float().cpu()

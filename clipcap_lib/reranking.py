@@ -16,9 +16,8 @@ Utility = Callable[[list[str]], list[float]]
 
 def rank_by_clip(captions: list[list[Caption]], features: Tensor, judge: Encoder) -> list[list[Caption]]:
     """Captions of each image by the cosine of their CLIP embedding with the image's [B, D], best first."""
-    texts = judge.encode_texts([caption.text for row in captions for caption in row]).to(features.device)
-    count = len(captions[0])
-    words = F.normalize(texts, dim=-1).view(len(captions), count, -1)
+    words = _words([caption.text for row in captions for caption in row], judge, features.device)
+    words = words.view(len(captions), len(captions[0]), -1)
     cosines = (words @ F.normalize(features.float(), dim=-1)[:, :, None])[..., 0]
     return [_ranked(row, scores) for row, scores in zip(captions, cosines.tolist(), strict=True)]
 
@@ -42,8 +41,16 @@ def clip_guide(features: Tensor, judge: Encoder, beta: float, to_text: Callable[
         k = candidates.shape[1]
         longer = torch.cat([written[:, None].expand(-1, k, -1), candidates[:, :, None]], dim=-1)
         texts = [to_text(tokens) for tokens in longer.flatten(0, 1).tolist()]
-        words = F.normalize(judge.encode_texts(texts).to(images.device), dim=-1).view(len(rows), k, -1)
+        words = _words(texts, judge, images.device).view(len(rows), k, -1)
         cosines = (words @ images[rows][:, :, None])[..., 0]
         return beta * (judge.logit_scale * cosines).softmax(-1)
 
     return bonus
+
+
+def _words(texts: list[str], judge: Encoder, device: torch.device) -> Tensor:
+    """Unit embeddings [N, D] of texts; what many images are told alike is read once."""
+    each = list(dict.fromkeys(texts))
+    embeddings = F.normalize(judge.encode_texts(each).to(device), dim=-1)
+    place = {text: number for number, text in enumerate(each)}
+    return embeddings[[place[text] for text in texts]]
