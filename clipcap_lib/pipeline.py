@@ -79,7 +79,8 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
         return Job(notebook, into or folder / "notebooks" / notebook, parameters, needs)
 
     data = job("01_data_preparation")
-    features = job("02_feature_extraction", (data,))
+    all_threads = experiment.execution.workers * experiment.execution.threads  # nothing runs beside it
+    features = job("02_feature_extraction", (data,), threads=all_threads)
     runs = tuple(
         job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
     )

@@ -1,9 +1,12 @@
 """The runner on toy notebooks: strict parameters, true status, freshness, and failures that cost nothing else."""
 
+from pathlib import Path
+
 import nbformat
 import pytest
 
 from clipcap_lib import pipeline
+from clipcap_lib.experiment import find_experiment, load_experiment
 from clipcap_lib.pipeline import (
     Job,
     ParameterError,
@@ -11,6 +14,7 @@ from clipcap_lib.pipeline import (
     is_fresh,
     notebook_parameters,
     partial_folder,
+    plan_jobs,
     run_jobs,
 )
 from clipcap_lib.runs import read_json
@@ -130,3 +134,10 @@ def test_an_unwritable_folder_is_a_clear_failure(toy, tmp_path):
     outcome = run_jobs([job])[0]
     assert outcome.status == "failed"
     assert "reports" in outcome.error
+
+
+def test_extraction_which_runs_alone_has_the_threads_of_all_workers():
+    settings = load_experiment(find_experiment(Path("emoji-zh")))
+    threads = {job.notebook: job.parameters.get("threads") for job in plan_jobs(settings, Path("reports"))}
+    assert threads["03_train"] == settings.execution.threads
+    assert threads["02_feature_extraction"] == settings.execution.workers * settings.execution.threads > 1
