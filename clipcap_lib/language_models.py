@@ -45,7 +45,7 @@ def _gguf(name: str) -> tuple[dict[str, str], str]:
 
 
 def _fuse_gelu(model: nn.Module) -> None:
-    # GPT-2's GELU is eight operations in transformers: the same function, a sixth off every step.
+    # GPT-2's GELU is eight operations in transformers: the same function, a tenth to a sixth off every step.
     for module in model.modules():
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
