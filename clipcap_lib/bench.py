@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -271,19 +271,19 @@ def _beside_floor(case: Case, seconds: float, floor: Floor) -> tuple[str, str, s
 
 
 def main(
-    sizes: Annotated[list[str] | None, typer.Option("--size", help="tiny or base; default both")] = None,
+    size: Annotated[Literal["tiny", "base"] | None, typer.Option(help="of the language model; default: both")] = None,
     repetitions: Annotated[int, typer.Option(help="of each measurement")] = 5,
     threads: Annotated[int, typer.Option(help="threads torch may use")] = 2,
 ) -> None:
     """Print a table a size: training, then decoding; ours, theirs, and how many times as fast ours is."""
     torch.set_num_threads(threads)
     console = Console(width=140)
-    for size in sizes or SIZES:
-        title = f"{size}: {threads} threads, medians of {repetitions} interleaved repetitions"
+    for measured in [size] if size else SIZES:
+        title = f"{measured}: {threads} threads, medians of {repetitions} interleaved repetitions"
         table = Table(*COLUMNS, title=title, caption=FLOOR)
         # Drawn after each row and not while one is measured: a table takes minutes.
         with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            for row in _rows(size, repetitions):
+            for row in _rows(measured, repetitions):
                 table.add_row(*row)
                 live.refresh()
 
