@@ -65,7 +65,7 @@ class BertMapper(_ConstantsMapper):
 
     The spread of its first weights is the published one at the published width of 768, and so much wider at a smaller
     width that a layer's outputs are spread as they are there: with 0.02 at any width a narrow BERT starts almost blind
-    to its input, and its loss stands still for hundreds of steps.
+    to its input and learns far more slowly.
     """
 
     def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
