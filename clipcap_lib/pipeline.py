@@ -87,7 +87,9 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
     run_folders = [run.folder.as_posix() for run in runs]
     # The explorer is about one picture: there is nothing to explore where embeddings came without pictures.
     names = [name for name in COMPARISONS if experiment.data.has_pictures or name != "07_explore"]
-    return [data, features, *runs, *(job(name, runs, runs=run_folders, interactive=False) for name in names)]
+    # A tuned language model takes longest: begun first, none of them runs alone at the end. Reports keep the order.
+    started = sorted(runs, key=lambda run: run.parameters["tuning"] == "frozen")
+    return [data, features, *started, *(job(name, runs, runs=run_folders, interactive=False) for name in names)]
 
 
 def notebook_parameters(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from clipcap_lib import pipeline
-from clipcap_lib.experiment import find_experiment, load_experiment
+from clipcap_lib.experiment import find_experiment, load_experiment, run_id
 from clipcap_lib.pipeline import (
     Job,
     ParameterError,
@@ -141,3 +141,12 @@ def test_extraction_which_runs_alone_has_the_threads_of_all_workers():
     threads = {job.notebook: job.parameters.get("threads") for job in plan_jobs(settings, Path("reports"))}
     assert threads["03_train"] == settings.execution.threads
     assert threads["02_feature_extraction"] == settings.execution.workers * settings.execution.threads > 1
+
+
+def test_the_longest_trainings_begin_first_and_reports_keep_the_order_of_the_file():
+    settings = load_experiment(find_experiment(Path("emoji-zh")))
+    jobs = plan_jobs(settings, Path("reports"))
+    tunings = [job.parameters["tuning"] for job in jobs if job.notebook == "03_train"]
+    assert tunings == ["full"] * 3 + ["frozen"] * 3
+    listed = [Path(run).name for run in jobs[-1].parameters["runs"]]
+    assert listed == [run_id(**choice) for choice in settings.run_grid()]
