@@ -37,7 +37,7 @@ def test_a_narrow_bert_starts_as_a_published_one_does(width):
     """Its feed-forward answers unit inputs with the spread that weights of 0.02 give at the published width."""
     torch.manual_seed(0)
     layer = build_mapper("bert", 16, 3, 2, width, 1, 4).bert.encoder.layer[0].intermediate.dense
-    assert float(layer(torch.randn(64, width)).std()) == pytest.approx(0.02 * 768**0.5, rel=0.05)
+    assert layer(torch.randn(64, width)).std().item() == pytest.approx(0.02 * 768**0.5, rel=0.05)
 
 
 def test_mlp_equals_its_formula():
