@@ -1,5 +1,7 @@
 """What the runs of an experiment say together: a table, and a conclusion computed from it."""
 
+from statistics import median
+
 import pandas as pd
 
 from clipcap_lib.runs import Run, loss_curve, summary_table
@@ -64,19 +66,27 @@ def _ranking(losses: pd.DataFrame, tuning: str) -> str:
 
 
 def _speed(runs: list[Run], tuning: str) -> str:
-    chosen = {
-        name: next(run for run in runs if (run.params["mapping"], run.params["tuning"]) == (name, tuning))
-        for name in ("mlp", "bert")
-    }
-    slow, fast = sorted(chosen, key=lambda name: -chosen[name].summary["best_dev_loss"])
-    goal = chosen[slow].summary["best_dev_loss"]
-    needed, took = images_until(chosen[fast], goal), images_until(chosen[slow], goal)
-    if not needed or not took:
+    losses = loss_table(runs)[tuning]
+    slow, fast = sorted(("mlp", "bert"), key=lambda name: -losses[name])
+    slower, faster = (
+        [run for run in runs if (run.params["mapping"], run.params["tuning"]) == (name, tuning)]
+        for name in (slow, fast)
+    )
+    reached = []
+    for one, other in zip(slower, faster, strict=False):  # a pair a seed
+        goal = one.summary["best_dev_loss"]
+        reached.append((images_until(one, goal), images_until(other, goal)))
+    if not all(took for took, _ in reached):
         return f"Language model {tuning}: {NAMES[slow]} never got below the loss it started with."
+    if not all(needed for _, needed in reached):
+        return f"Language model {tuning}: {NAMES[fast]} did not reach {NAMES[slow]}'s best dev loss with every seed."
+    ratios = sorted(took / needed for took, needed in reached)
+    took, needed = (median(images) for images in zip(*reached, strict=True))
+    spread = f" (median of {len(ratios)} seeds, {ratios[0]:.1f} to {ratios[-1]:.1f})" if len(ratios) > 1 else ""
     return (
-        f"Language model {tuning}: {NAMES[fast]} reached {NAMES[slow]}'s best dev loss ({goal:.3f}) "
+        f"Language model {tuning}: {NAMES[fast]} reached {NAMES[slow]}'s best dev loss ({losses[slow]:.3f}) "
         f"after {needed:,.0f} images, {NAMES[slow]} after {took:,.0f}: "
-        f"{NAMES[fast]} learned {took / needed:.1f} times as fast in images."
+        f"{NAMES[fast]} learned {median(ratios):.1f} times as fast in images{spread}."
     )
 
 

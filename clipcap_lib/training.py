@@ -1,7 +1,9 @@
 """The training loop: packed batches, evaluation, best checkpoint, early stop, exact resume, history."""
 
 import csv
+import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from clipcap_lib.batches import CaptionTokens, Packed, Padding, pack
 from clipcap_lib.experiment import TrainingSettings
 from clipcap_lib.features import Features
-from clipcap_lib.model import ClipCapModel
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
 
 HISTORY_COLUMNS = ["step", "images", "seconds", "split", "metric", "value"]
 
@@ -85,23 +87,26 @@ def train(
     """Train a captioner in place and leave it with the weights of the best dev loss (or the last: `settings.keep`).
 
     Losses are nats a real token; only with `padding_in_loss` the train loss and a dev `padded_loss` count padding. A
-    run that was killed is resumed from the last evaluation when it is called again with the same folder and settings,
-    to the same history.
+    run that was killed is resumed from the last evaluation, to the same history, when it is called again for the same
+    folder, captioner, data, settings and seed; where one of them differs, training starts afresh.
     """
     torch.manual_seed(seed)
     optimizer, schedule = _optimizer(model, settings)
-    progress, history = Progress(), History(folder)
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        _resume(checkpoint, model, optimizer, schedule, progress)
+    progress, checkpoint = Progress(), folder / "checkpoint.pt"
+    stamp = _stamp(model.config, (train_split, dev_split), settings, seed)
+    if checkpoint.exists() and (state := _load(checkpoint)).get("stamp") == stamp:
+        _resume(state, str(checkpoint), model, optimizer, schedule, progress)
+    else:
+        _forget(folder)
+    history = History(folder)
     history.restart(progress.step)
     if progress.step == 0:
         _evaluate_and_keep(model, dev_split, settings, progress, history, folder)
-        _save(checkpoint, model, optimizer, schedule, progress)
+        _save(checkpoint, stamp, model, optimizer, schedule, progress)
     while progress.step < settings.steps and not progress.stopped_early:
         _train_until_evaluation(model, train_split, settings, seed, optimizer, schedule, progress, history)
         _evaluate_and_keep(model, dev_split, settings, progress, history, folder)
-        _save(checkpoint, model, optimizer, schedule, progress)
+        _save(checkpoint, stamp, model, optimizer, schedule, progress)
         best = f"best dev loss {progress.best_loss:.3f}"
         on_progress(f"step {progress.step:,} of {settings.steps:,}, {best}, {progress.seconds:.0f} s")
     model.load_trainable(_load(folder / "best.pt"), str(folder / "best.pt"))
@@ -222,17 +227,36 @@ def _evaluate_and_keep(
         progress.stopped_early = progress.stale >= settings.patience
 
 
-def _save(path: Path, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress) -> None:
+def _stamp(config: ClipCapConfig, splits: tuple[Split, ...], settings: TrainingSettings, seed: int) -> str:
+    """A hash of what a history depends on besides the library and the language model's own weights."""
+    digest = hashlib.sha256(repr((config, settings, seed)).encode())
+    for split in splits:
+        data = (split.features.vectors, split.features.rows, split.tokens.ids, split.tokens.bounds, split.images)
+        for array in data:
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _forget(folder: Path) -> None:
+    """Remove the history of another training, which would run into this one's."""
+    (folder / "history.csv").unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+
+
+def _save(
+    path: Path, stamp: str, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress
+) -> None:
     weights = {name: weight.detach() for name, weight in model.trainable().items()}
-    state = {"weights": weights, "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()["last_epoch"],
-             "progress": vars(progress), "random": torch.get_rng_state(),
-             "gpu_random": torch.cuda.get_rng_state_all()}  # fmt: skip
+    state = {"stamp": stamp, "weights": weights, "optimizer": optimizer.state_dict(),
+             "schedule": schedule.state_dict()["last_epoch"], "progress": vars(progress),
+             "random": torch.get_rng_state(), "gpu_random": torch.cuda.get_rng_state_all()}  # fmt: skip
     _atomic_save(state, path)
 
 
-def _resume(path: Path, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress) -> None:
-    state = _load(path)
-    model.load_trainable(state["weights"], str(path))
+def _resume(
+    state: dict, name: str, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress
+) -> None:
+    model.load_trainable(state["weights"], name)
     optimizer.load_state_dict(state["optimizer"])
     schedule.last_epoch = state["schedule"]
     vars(progress).update(state["progress"])

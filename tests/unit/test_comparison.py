@@ -11,11 +11,11 @@ from clipcap_lib.runs import Run, read_runs
 LOSSES = {("mlp", "frozen"): 2.0, ("bert", "frozen"): 3.0, ("mlp", "full"): 1.0, ("bert", "full"): 1.2}
 
 
-def run(mapping: str, tuning: str, dev: list[float]) -> Run:
+def run(mapping: str, tuning: str, dev: list[float], seed: int = 0) -> Run:
     rows = [(step, step * 10, step * 0.5, "dev", "loss", value) for step, value in enumerate(dev)]
     history = pd.DataFrame(rows, columns=["step", "images", "seconds", "split", "metric", "value"])
-    params = {"mapping": mapping, "tuning": tuning, "seed": 0}
-    return Run(Path(f"{mapping}-{tuning}-s0"), params, {"best_dev_loss": min(dev)}, history, pd.DataFrame())
+    params = {"mapping": mapping, "tuning": tuning, "seed": seed}
+    return Run(Path(f"{mapping}-{tuning}-s{seed}"), params, {"best_dev_loss": min(dev)}, history, pd.DataFrame())
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ def test_images_until_is_the_first_evaluation_at_or_below():
     assert images_until(slow, 3.2) == 20
     assert images_until(slow, 3.0) == 20
     assert images_until(slow, 1.0) is None
+
+
+def test_speed_is_the_median_of_the_seeds():
+    slow = [run("bert", "full", [5.0, 4.0, 3.0, 2.0], seed) for seed in range(3)]
+    curves = [5.0, 2.0, 1.0, 0.5], [5.0, 4.0, 1.0, 0.5], [5.0, 4.0, 3.0, 1.0]  # there after 10, 20 and 30 images
+    fast = [run("mlp", "full", dev, seed) for seed, dev in enumerate(curves)]
+    text = " ".join(conclude(slow + fast))
+    assert "MLP reached BERT's best dev loss (2.000) after 20 images, BERT after 30" in text
+    assert "MLP learned 1.5 times as fast in images (median of 3 seeds, 1.0 to 3.0)" in text
+    fast[1] = run("mlp", "full", [5.0, 4.0, 3.0, 2.5], 1)
+    fast[0] = run("mlp", "full", [5.0, 0.5], 0)
+    fast[2] = run("mlp", "full", [5.0, 0.5], 2)
+    assert "MLP did not reach BERT's best dev loss with every seed" in " ".join(conclude(slow + fast))
 
 
 def test_a_run_that_was_cut_off_while_learning_is_said_to_be(runs):

@@ -18,7 +18,7 @@ class Killed(Exception):
     pass
 
 
-def run(make_model, make_split, folder, kill_at=None, **model):
+def run(make_model, make_split, folder, kill_at=None, settings=SETTINGS, train_seed=0, images=12, **model):
     folder.mkdir(exist_ok=True)
     captioner = make_model(**model)
     calls = iter(range(100))
@@ -27,7 +27,8 @@ def run(make_model, make_split, folder, kill_at=None, **model):
         if next(calls) == kill_at:
             raise Killed
 
-    train(captioner, make_split(captioner), make_split(captioner, images=5, seed=1), SETTINGS, 0, folder, on_progress)
+    splits = make_split(captioner, images=images), make_split(captioner, images=5, seed=1)
+    train(captioner, *splits, settings, train_seed, folder, on_progress)
     return captioner, pd.read_csv(folder / "history.csv").drop(columns="seconds")
 
 
@@ -42,6 +43,27 @@ def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_pat
     pd.testing.assert_frame_equal(history, expected, atol=1e-6)
     for name, weight in whole.trainable().items():
         torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"settings": SETTINGS.model_copy(update={"learning_rate": 1e-2})}, {"train_seed": 1}, {"images": 11},
+     {"mapping": "linear"}],
+)  # fmt: skip
+def test_what_another_training_left_is_never_resumed(make_model, make_split, tmp_path, changed):
+    _, expected = run(make_model, make_split, tmp_path / "fresh", **changed)
+    with pytest.raises(Killed):
+        run(make_model, make_split, tmp_path / "used", kill_at=0)
+    _, history = run(make_model, make_split, tmp_path / "used", **changed)
+    pd.testing.assert_frame_equal(history, expected, atol=1e-6)
+
+
+def test_a_folder_used_again_holds_one_history(make_model, make_split, tmp_path):
+    _, first = run(make_model, make_split, tmp_path / "run")
+    clear_checkpoints(tmp_path / "run")
+    _, again = run(make_model, make_split, tmp_path / "run")
+    pd.testing.assert_frame_equal(again, first, atol=1e-6)
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
 
 
 def test_a_finished_training_is_not_repeated(make_model, make_split, tmp_path):
