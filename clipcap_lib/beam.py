@@ -6,6 +6,7 @@ from torch import Tensor
 from clipcap_lib.continuation import Continuation, Departure, additive_mask
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, log_probabilities
+from clipcap_lib.sampling import write
 from clipcap_lib.strategies import Beam
 
 NEVER = float("-inf")  # the score of a hypothesis that does not count
@@ -17,6 +18,8 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     The same hypotheses and scores as transformers' `generate(num_beams=…, early_stopping=False)`. All beams of an image
     are written into one row; which positions are a beam's own past is a mask, so choosing parents moves no keys.
     """
+    if strategy.width == 1:
+        return _one_beam(model, prefix, rules, strategy)
     lm = Continuation(model.language_model, prefix, strategy.width * rules.limit)
     found: list[list[Caption]] = [[] for _ in prefix]
     beams = _Beams(lm, rules, strategy)
@@ -25,7 +28,8 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
         logits = lm.logits(hidden.flatten(0, 1))
         own = log_probabilities(logits)
         # A penalty steers the search; a caption reports what the model itself thought of its tokens.
-        allowed = rules.apply(own.clone() if rules.processors else own, beams.written)
+        alternatives = len(own) // len(hidden)
+        allowed = rules.apply(own.clone() if rules.processors else own, beams.written, alternatives)
         totals = torch.add(allowed, beams.scores.reshape(-1, 1), out=logits)  # their memory is free now
         done = beams.advance(own.view(len(hidden), -1), totals.view(len(hidden), -1))
         if done is not None and done.any():
@@ -37,6 +41,15 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
             lm.leave(departure)
             beams.leave(departure)
         hidden = lm.step(beams.latest, beams.mask)
+
+
+def _one_beam(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
+    """Greedy decoding, as in `generate`: it ends with the first stop token, and a penalty acts on the logits."""
+    captions = write(model, prefix, rules, lambda logits, script: logits.argmax(-1))
+    for caption in captions:
+        steps = caption.log_probabilities
+        caption.score = sum(steps) / len(steps) ** strategy.length_penalty
+    return [[caption] for caption in captions]
 
 
 class _Beams:

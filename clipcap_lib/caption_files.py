@@ -24,7 +24,7 @@ def read_caption_file(path: Path) -> list[tuple[str, str]]:
         raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
     if text.lstrip()[:1] in ("[", "{"):
         return _from_json(path, text)
-    return [_from_line(path, number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    return [_from_line(path, number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
 def _from_json(path: Path, text: str) -> list[tuple[str, str]]:

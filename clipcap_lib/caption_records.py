@@ -56,8 +56,11 @@ def _coco(path: Path, content: dict[str, Any]) -> Iterator[dict[str, str]]:
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
     except KeyError as error:
         raise _wrong(path, "images", f"an image without {error}") from None
+    if not isinstance(content["annotations"], list):
+        raise _wrong(path, "annotations", content["annotations"])
     for number, row in enumerate(content["annotations"]):
-        if not isinstance(row, dict) or row.get("image_id") not in names or not isinstance(row.get("caption"), str):
+        fits = isinstance(row, dict) and isinstance(row.get("image_id"), str | int) and row["image_id"] in names
+        if not fits or not isinstance(row.get("caption"), str):
             raise _wrong(path, f"annotation {number}", row)
         yield {"image_id": names[row["image_id"]], "caption": row["caption"]}
 
@@ -67,23 +70,26 @@ def _karpathy(path: Path, images: list[dict[str, Any]]) -> Iterator[dict[str, st
         try:
             name = "/".join(filter(None, (image.get("filepath", ""), image["filename"])))
             split = KARPATHY_SPLITS[image["split"]]
-            captions = [str(sentence["raw"]) for sentence in image["sentences"]]
+            captions = [sentence["raw"] for sentence in image["sentences"]]
         except (KeyError, TypeError):
             raise _wrong(path, f"image {number}", image) from None
+        if not all(isinstance(caption, str) for caption in captions):
+            raise _wrong(path, f"image {number}", captions)
         yield from ({"image_id": name, "caption": caption, "split": split} for caption in captions)
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    # Not `splitlines`: JSON may hold other line separators than \n as they are.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if line.strip():
             try:
                 row = json.loads(line)
-                found = {NAMES[key]: str(value) for key, value in row.items() if key in NAMES}
+                found = {NAMES[key]: value for key, value in row.items() if key in NAMES}
             except (json.JSONDecodeError, AttributeError):
                 raise _wrong(path, f"line {number}", line) from None
-            if len(found) != 2:
+            if len(found) != 2 or not isinstance(found["caption"], str) or not isinstance(found["image_id"], str | int):
                 raise _wrong(path, f"line {number}", line)
-            yield found
+            yield found | {"image_id": str(found["image_id"])}
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -93,4 +99,8 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: not a Parquet file: {error}") from None
     if sorted(columns.values()) != ["caption", "image_id"]:
         raise _wrong(path, "", pq.read_schema(path).names)
-    return pd.read_parquet(path, columns=list(columns)).rename(columns=columns).astype("str")
+    table = pd.read_parquet(path, columns=list(columns)).rename(columns=columns)
+    for number, caption in enumerate(table["caption"]):
+        if not isinstance(caption, str):
+            raise _wrong(path, f"row {number}", caption)
+    return table.astype("str")

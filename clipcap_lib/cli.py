@@ -43,6 +43,11 @@ def _refusing(*kinds: type[Exception]) -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
+def _enter_project() -> None:
+    with _refusing(FileNotFoundError):
+        enter_project()
+
+
 def _complain(words: object) -> None:
     # As it is: not wrapped, and the brackets of `a[b].png` are not rich's own.
     Console(stderr=True).print(Text(str(words), style="red"), soft_wrap=True)
@@ -94,7 +99,7 @@ def run(
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     console = Console()
     experiment = find_experiment(experiment)
-    enter_project()
+    _enter_project()
     with _refusing(ExperimentError, ParameterError):
         settings = load_experiment(experiment)
         jobs = plan_jobs(settings, reports)
@@ -133,7 +138,7 @@ def doctor(
     """Say what this machine has of what is needed, and where to get the rest; exit code 0: ready, 1: not."""
     console = Console()
     path = find_experiment(experiment) if experiment else None
-    enter_project()
+    _enter_project()
     with _refusing(ExperimentError):
         found = check_environment() + (check_experiment(load_experiment(path)) if path else [])
     console.print(_findings(found))
@@ -186,6 +191,8 @@ def caption(
     temperature: Annotated[float | None, typer.Option(help="sample")] = None,
     top_k: Annotated[int | None, typer.Option(help="sample; 0 is off")] = None,
     top_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
+    min_p: Annotated[float | None, typer.Option(help="sample; 0 is off")] = None,
+    typical_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
     n: Annotated[
         int | None, typer.Option(help="captions a picture: beam, sample; how many to choose from: best-of-n, mbr")
     ] = None,
@@ -199,10 +206,11 @@ def caption(
     """Caption pictures with a finished run."""
     chosen = {
         "k": k, "alpha": alpha, "beta": beta, "width": width, "length_penalty": length_penalty,
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "n": n, "seed": seed,
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p, "n": n,
+        "seed": seed,
     }  # fmt: skip
     images, run = [image.absolute() for image in images], run.absolute()
-    enter_project()
+    _enter_project()
     with _refusing(ValueError, OSError):  # OSError: a language model that cannot be had
         given = [f"{name}:{value}" for name, value in chosen.items() if value is not None]
         how = parse_strategy(" ".join([strategy, *given]))
@@ -234,7 +242,7 @@ def _print_captions(image: Path, captions: "list[Caption]", how: Strategy, as_js
         typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))
         return
     for made in captions[:1] if isinstance(how, BestOfN | MinimumBayesRisk) else captions:  # these draw n to keep one
-        typer.echo(f"{image.name}\t{made.text}")
+        typer.echo(f"{image.name}\t{' '.join(made.text.split())}")  # one line a caption, as `score` reads them
 
 
 @app.command()
@@ -274,7 +282,7 @@ def compare(
     from clipcap_lib import compare as comparison
 
     runs, output = [run.absolute() for run in runs], output.absolute()
-    enter_project()
+    _enter_project()
     with _refusing(ValueError, FileNotFoundError):
         found = comparison.compare(runs)
     typer.echo(comparison.write_comparison(found, output))
@@ -311,6 +319,7 @@ def gallery(reports: Annotated[Path, typer.Option(help="folder of reports")] = P
     """Copy the README's figures out of the default experiment's executed notebooks into reports/gallery/."""
     from clipcap_lib.gallery import write_gallery
 
-    enter_project()
-    for path in write_gallery(reports / "emoji-zh", reports / "gallery"):
-        typer.echo(path)
+    _enter_project()
+    with _refusing(FileNotFoundError):
+        for path in write_gallery(reports / "emoji-zh", reports / "gallery"):
+            typer.echo(path)

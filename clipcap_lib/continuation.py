@@ -136,7 +136,8 @@ class Continuation:
         if after_prefix and mask is None:
             mask = inputs.new_zeros(1, 1, 1, self.length + k)
         if mask is not None:
-            mask = mask.expand(len(inputs), -1, -1, -1)  # XGLM wants a mask for every row
+            # XGLM wants a mask for every row; kernels of a GPU want it to begin where memory is aligned.
+            mask = mask.contiguous().expand(len(inputs), -1, -1, -1)
         return self.body(
             inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
             position_ids=positions,

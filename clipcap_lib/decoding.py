@@ -68,6 +68,8 @@ def checked_rules(
     judge: Encoder | None = None, utility: Utility | None = None,
 ) -> Rules:  # fmt: skip
     """The constraints resolved for a model; raises `ValueError` for what `decode` could not do, whatever the images."""
+    if not isinstance(strategy, Strategy):
+        raise ValueError(f"strategy is {strategy!r}; build one, such as Greedy() or parse_strategy('beam width:5')")
     if isinstance(strategy, MinimumBayesRisk) and utility is None:
         raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
     if isinstance(strategy, Magic | BestOfN):
@@ -98,14 +100,17 @@ def _checked(model: ClipCapModel, features: Tensor) -> Tensor:
 
 @contextmanager
 def _evaluating(model: ClipCapModel) -> Iterator[None]:
-    if not model.training:  # visiting every module takes a tenth of a tiny model's greedy captions
+    if not (
+        model.training or model.language_model.training
+    ):  # visiting every module takes a tenth of a tiny model's greedy captions
         yield
         return
+    was_training = model.training
     model.eval()
     try:
         yield
     finally:
-        model.train()
+        model.train(was_training)
 
 
 def _decode(

@@ -223,7 +223,7 @@ def load_experiment(path: Path) -> Experiment:
     the nearest valid key or the valid choices.
     """
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("[!.]*.yaml"))) or "none"
         raise ExperimentError(f"{path}: there is no such experiment file; in {path.parent}: {known}")
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

@@ -19,6 +19,8 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
     than 89 million pixels.
     """
     name = name or str(source)
+    if isinstance(source, Path) and source.is_dir():
+        raise ValueError(f"{name} is a folder; name the pictures in it, such as {name}/*.jpg")
     try:
         with _begin(source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")

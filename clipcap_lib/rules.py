@@ -53,17 +53,18 @@ class Rules:
         self.banned = torch.tensor(sorted(set(banned)), dtype=torch.long, device=model.device)
         self.processors = _processors(constraints, self.stops)
 
-    def apply(self, logits: Tensor, written: Callable[[], Tensor]) -> Tensor:
+    def apply(self, logits: Tensor, written: Callable[[], Tensor], alternatives: int = 1) -> Tensor:
         """Logits [rows, V] with what is not allowed at −∞, changed in place; `written` gives the tokens [rows, t].
 
-        Raises `ValueError` where the constraints leave a row no token.
+        So many `alternatives` in a row are beams of one image. Raises `ValueError` where the constraints leave an image
+        no token.
         """
         if len(self.banned):
             logits.index_fill_(1, self.banned, float("-inf"))
         if not self.processors:
             return logits
         allowed = self.processors(written(), logits)
-        if (allowed.amax(-1) == float("-inf")).any():
+        if (allowed.view(-1, alternatives * allowed.shape[1]).amax(-1) == float("-inf")).any():
             raise ValueError("the constraints leave a caption no token to go on with; loosen one of them")
         return allowed
 
@@ -126,6 +127,8 @@ def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]
     positions = positions_of(model)
     room = positions - model.config.prefix_length if positions else None
     limit = constraints.max_new_tokens
+    if room is not None and room < 1:
+        raise ValueError(f"the prefix takes all {positions} positions of the language model; shorten prefix_length")
     if limit is None and not stops:
         raise ValueError("no stop token and no max_new_tokens: captions would never end; give one of them")
     if limit is None and room is None:

@@ -77,7 +77,9 @@ def filtered(logits: Tensor, strategy: _Sampling) -> tuple[Tensor, Tensor | None
     rest = _warpers(strategy)
     if strategy.top_k and strategy.top_k < logits.shape[-1]:
         scores, ids = logits.topk(strategy.top_k + 1)
-        if (scores[:, -2] > scores[:, -1]).all():  # a tie at the edge would let more than k in
+        # A tie at the edge would let more than k in; one before it is broken by the warpers that sort, as they find it.
+        edge = scores if rest else scores[:, -2:]
+        if (edge[:, :-1] > edge[:, 1:]).all():
             return _in_order(rest(None, scores[:, :-1]) if rest else scores[:, :-1], ids[:, :-1])
         logits = TopKLogitsWarper(strategy.top_k)(None, logits)
     elif strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1):

@@ -42,7 +42,7 @@ class Beam(_Options):
 
 
 class _Sampling(_Options):
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=1e-4)  # far below it logits overflow; greedy is the limit
     top_k: int = Field(0, ge=0, description="0: off; Fan et al. 2018")
     top_p: float = Field(1.0, gt=0, le=1, description="1: off; Holtzman et al. 2020")
     min_p: float = Field(0.0, ge=0, le=1, description="0: off; Nguyen et al. 2024")
@@ -138,6 +138,8 @@ def parse_strategy(text: str) -> Strategy:
     """Read `"contrastive k:4 alpha:0.6"`: a name, then options; raises `ValueError` like `build_strategy`."""
     name, *words = text.split() or [""]
     options = dict(word.partition(":")[::2] for word in words)
+    if len(options) < len(words):
+        raise ValueError(f"decoding strategy {text!r}: an option is given twice")
     if bare := [word for word in words if ":" not in word or word.startswith("name:")]:
         raise ValueError(f"decoding strategy {text!r}: write options as option:value, not {bare[0]!r}")
     return build_strategy(name, **options)

@@ -76,6 +76,11 @@ def test_json_lines_and_parquet_say_the_same(tmp_path):
     assert lines["caption"].tolist() == ["一只猫", "狗"]
 
 
+def test_a_line_separator_inside_a_caption_is_kept(tmp_path):
+    line = '{"file_name": "a.jpg", "text": "one\u2028two"}\n'
+    assert "\u2028" in read_captions(write(tmp_path, "a.jsonl", line), tmp_path)["caption"].item()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -86,6 +91,16 @@ def test_json_lines_and_parquet_say_the_same(tmp_path):
         ("a.json", COCO | {"images": [{"id": 7}]}, "an image without 'file_name'"),
         ("a.json", {"images": [{"filename": "a.jpg", "split": "training", "sentences": []}]}, "image 0: expected"),
         ("a.json", COCO | {"annotations": []}, "expected captions, found none"),
+        ("a.json", COCO | {"annotations": None}, "annotations: expected COCO"),
+        ("a.json", COCO | {"annotations": [{"image_id": [7], "caption": "x"}]}, "annotation 0: expected COCO"),
+        (
+            "a.json",
+            {"images": [{"filename": "a.jpg", "split": "train", "sentences": [{"raw": None}]}]},
+            "image 0: expected",
+        ),
+        ("a.jsonl", '{"file_name": "a.jpg", "text": null}', "line 1: expected one"),
+        ("a.jsonl", '{"file_name": "a.jpg", "text": ["a", "b"]}', "line 1: expected one"),
+        ("a.parquet", pd.DataFrame({"image": ["a", "b"], "caption": ["x", None]}), "row 1: expected"),
         ("a.jsonl", '{"file_name": "a.jpg", "text": "x"}\n{"file_name": "b.jpg"}', "line 2: expected one"),
         ("a.jsonl", "a.jpg\tx", "line 1: expected one"),
         ("a.jsonl", '{"file_name": "../a.jpg", "text": "x"}', "line 1: expected a plain path inside"),

@@ -199,7 +199,7 @@ def test_constraints_equal_those_of_generate():
     model = captioner("gpt2")
     constraints = TWELVE.model_copy(update={"min_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram": 2})
     options = {"min_new_tokens": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "do_sample": False}
-    for strategy, extra in ((Greedy(), {}), (Beam(width=3), {"num_beams": 3})):
+    for strategy, extra in ((Greedy(), {}), (Beam(width=1), {}), (Beam(width=3), {"num_beams": 3})):
         ours = tokens(decode(model, FEATURES[:12], strategy, constraints))
         assert ours == generate(model, FEATURES[:12], **options, **extra)
         assert min(map(len, ours)) >= 5
@@ -427,6 +427,30 @@ def test_a_draw_does_not_depend_on_the_other_rows(options):
     assert paths == {True, False}, "some rows alone should need the whole vocabulary, and some not"
 
 
+@pytest.mark.parametrize("options", [{"top_k": 50, "top_p": 0.9}, {"top_k": 50, "typical_p": 0.5}, {"top_k": 50}])
+def test_ties_of_bfloat16_are_broken_alike_in_any_batch(options):
+    generator = torch.Generator().manual_seed(5)
+    logits = (torch.randn(1, 3000, generator=generator) * 2).bfloat16().float().repeat(200, 1)
+    logits[0, :60] = 30.0  # more than k: this row needs the whole vocabulary
+    uniform, strategy = torch.rand(200, generator=generator, dtype=torch.float64), Sample(**options)
+    together = draw(logits.clone(), strategy, uniform)[1:].tolist()
+    assert together == [draw(logits[i : i + 1].clone(), strategy, uniform[i : i + 1]).item() for i in range(1, 200)]
+
+
+def test_a_beam_that_can_go_no_further_leaves_the_others_to_go_on():
+    model = captioner("gpt2")
+    words = [token for token in range(3, VOCABULARY) if token not in STOPS][:4]
+    banned = tuple(token for token in range(VOCABULARY) if token not in words)
+    constraints = Constraints(max_new_tokens=12, stop_tokens=(), banned_tokens=banned, no_repeat_ngram=2)
+    found = tokens(decode(model, FEATURES[:12], Beam(width=3), constraints))
+    options = {"no_repeat_ngram_size": 2, "do_sample": False, "num_beams": 3}
+    expected = model.language_model.generate(
+        inputs_embeds=model.prefix(FEATURES[:12]), max_new_tokens=12, suppress_tokens=list(banned), eos_token_id=None,
+        pad_token_id=0, **options,
+    ).tolist()  # fmt: skip
+    assert found == expected
+
+
 def test_a_draw_is_the_inverse_of_the_cumulative_distribution():
     logits = torch.tensor([[0.5, 0.2, 0.3]]).log().repeat(4, 1)
     uniform = torch.tensor([0.0, 0.49, 0.6, 0.999], dtype=torch.float64)
@@ -622,6 +646,16 @@ def test_what_processors_forbid_is_not_chosen_for_being_unlike():
     assert {len(caption.tokens) for (caption,) in captions} == {4}
 
 
+def test_a_prefix_that_leaves_no_position_is_refused():
+    model = captioner("llama")
+    model.language_model.config.sliding_window = model.config.prefix_length
+    try:
+        with pytest.raises(ValueError, match="the prefix takes all 4 positions"):
+            decode(model, FEATURES, Greedy(), Constraints(max_new_tokens=None))
+    finally:
+        del model.language_model.config.sliding_window
+
+
 def test_a_window_bounds_the_caption_like_the_positions_do():
     model = captioner("llama")
     model.language_model.config.sliding_window = 14
@@ -714,6 +748,7 @@ def test_impossible_strategies_are_refused_in_one_line(name, options, message):
     ("build", "message"),
     [
         (lambda: Contrastive(k=4), "contrastive: option 'alpha' is required"),
+        (lambda: Sample(temperature=1e-40), "sample: temperature: input should be greater than or equal to 0.0001"),
         (lambda: Constraints(max_new_tokens=0), "constraints: max_new_tokens: input should be greater than 0, not 0"),
         (lambda: Constraints(max_tokens=9), "it has no option 'max_tokens'; did you mean 'max_new_tokens'"),
         (lambda: Constraints(banned_tokens=(3, "x")), "banned_tokens: .* not 'x'"),
@@ -733,6 +768,7 @@ def test_impossible_options_are_refused_in_one_line_from_python_too(build, messa
         (Greedy(), {"constraints": Constraints(max_new_tokens=61)}, "64 positions less the prefix leave 60"),
         (Greedy(), {"constraints": Constraints(max_new_tokens=5, min_new_tokens=6)}, "above the limit"),
         (Greedy(), {"constraints": Constraints(banned_tokens=(99,))}, "token 99 is not in the vocabulary"),
+        ("greedy", {}, r"strategy is 'greedy'; build one, such as Greedy\(\)"),
         (Greedy(), {"keys": ["a"]}, "32 images but 1 keys"),
         (Greedy(), {"batch_size": 0}, "batch_size is 0"),
         (Greedy(), {"constraints": NOTHING_LEFT}, "1 candidates a step, but the vocabulary allows 0"),
@@ -803,6 +839,8 @@ def test_logits_that_are_not_numbers_are_an_error(strategy):
 def test_a_strategy_is_written_and_read():
     for strategy in STRATEGIES:
         assert parse_strategy(describe(strategy)) == strategy
+    with pytest.raises(ValueError, match="an option is given twice"):
+        parse_strategy("beam width:3 width:5")
     with pytest.raises(ValueError, match="option:value"):
         parse_strategy("beam 5")
     for text in ("", "beam name:greedy"):
