@@ -1,4 +1,4 @@
-"""Every plot of the workbench, one style, Chinese included; each function returns a `Figure` or an HTML fragment."""
+"""Every plot of the workbench, one style, Chinese included; each function returns a `Figure`."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -20,7 +20,6 @@ from clipcap_lib.runs import Run, loss_curve
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
 MAPPINGS = {"mlp": "#d1495b", "bert": "#2e6f95", "transformer": "#5b8c3e", "linear": "#8a6a4f"}
-LINESTYLES = {"frozen": ":", "lora": "-.", "full": "-"}
 
 
 def use_style() -> None:
