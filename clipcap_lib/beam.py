@@ -6,7 +6,7 @@ from torch import Tensor
 from clipcap_lib.continuation import Continuation, Departure, additive_mask
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, log_probabilities
-from clipcap_lib.sampling import write
+from clipcap_lib.sampling import most_probable, write
 from clipcap_lib.strategies import Beam
 
 NEVER = float("-inf")  # the score of a hypothesis that does not count
@@ -28,8 +28,7 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
         logits = lm.logits(hidden.flatten(0, 1))
         own = log_probabilities(logits)
         # A penalty steers the search; a caption reports what the model itself thought of its tokens.
-        alternatives = len(own) // len(hidden)
-        allowed = rules.apply(own.clone() if rules.processors else own, beams.written, alternatives)
+        allowed = rules.apply(own.clone() if rules.processors else own, beams.written, alternatives=hidden.shape[1])
         totals = torch.add(allowed, beams.scores.reshape(-1, 1), out=logits)  # their memory is free now
         done = beams.advance(own.view(len(hidden), -1), totals.view(len(hidden), -1))
         if done is not None and done.any():
@@ -45,7 +44,7 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
 
 def _one_beam(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
     """Greedy decoding, as in `generate`: it ends with the first stop token, and a penalty acts on the logits."""
-    captions = write(model, prefix, rules, lambda logits, script: logits.argmax(-1))
+    captions = write(model, prefix, rules, most_probable)
     for caption in captions:
         steps = caption.log_probabilities
         caption.score = sum(steps) / len(steps) ** strategy.length_penalty

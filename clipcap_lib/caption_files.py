@@ -24,6 +24,7 @@ def read_caption_file(path: Path) -> list[tuple[str, str]]:
         raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
     if text.lstrip()[:1] in ("[", "{"):
         return _from_json(path, text)
+    # Not `splitlines`: a caption may hold other line separators.
     return [_from_line(path, number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 

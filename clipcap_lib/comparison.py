@@ -45,7 +45,7 @@ def conclude(runs: list[Run]) -> list[str]:
     losses = loss_table(runs)
     sentences = [_ranking(losses, tuning) for tuning in losses.columns]
     if {"mlp", "bert"} <= set(losses.index):
-        sentences += [_speed(runs, tuning) for tuning in losses.columns]
+        sentences += [_speed(runs, losses, tuning) for tuning in losses.columns]
         if {"frozen", "full"} <= set(losses.columns):
             sentences.insert(0, _confounded(losses))
     if falling := [f"{NAMES[run.params['mapping']]} {run.params['tuning']}" for run in runs if still_falling(run)]:
@@ -65,9 +65,8 @@ def _ranking(losses: pd.DataFrame, tuning: str) -> str:
     return f"Language model {tuning}: best dev loss in nats per token, lowest first: {listed}."
 
 
-def _speed(runs: list[Run], tuning: str) -> str:
-    losses = loss_table(runs)[tuning]
-    slow, fast = sorted(("mlp", "bert"), key=lambda name: -losses[name])
+def _speed(runs: list[Run], losses: pd.DataFrame, tuning: str) -> str:
+    slow, fast = sorted(("mlp", "bert"), key=lambda name: -losses.at[name, tuning])
     slower, faster = (
         [run for run in runs if (run.params["mapping"], run.params["tuning"]) == (name, tuning)]
         for name in (slow, fast)
@@ -84,7 +83,7 @@ def _speed(runs: list[Run], tuning: str) -> str:
     took, needed = (median(images) for images in zip(*reached, strict=True))
     spread = f" (median of {len(ratios)} seeds, {ratios[0]:.1f} to {ratios[-1]:.1f})" if len(ratios) > 1 else ""
     return (
-        f"Language model {tuning}: {NAMES[fast]} reached {NAMES[slow]}'s best dev loss ({losses[slow]:.3f}) "
+        f"Language model {tuning}: {NAMES[fast]} reached {NAMES[slow]}'s best dev loss ({losses.at[slow, tuning]:.3f}) "
         f"after {needed:,.0f} images, {NAMES[slow]} after {took:,.0f}: "
         f"{NAMES[fast]} learned {median(ratios):.1f} times as fast in images{spread}."
     )

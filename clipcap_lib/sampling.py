@@ -48,10 +48,15 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
 def chooser(strategy: Greedy | _Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
     """How a strategy picks a token a row; the rows are the captions of the first key, then of the second, …"""
     if isinstance(strategy, Greedy):
-        return lambda logits, script: logits.argmax(-1)
+        return most_probable
     names = [f"{strategy.seed} {key} {number}" for key in keys for number in range(strategy.n)]
     uniform = torch.stack([_uniform(name, limit) for name in names]).to(device)
     return lambda logits, script: draw(logits, strategy, uniform[script.rows, script.step])
+
+
+def most_probable(logits: Tensor, script: Transcript) -> Tensor:
+    """The greedy choice: a token a row."""
+    return logits.argmax(-1)
 
 
 def _uniform(name: str, count: int) -> Tensor:

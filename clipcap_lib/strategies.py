@@ -138,10 +138,10 @@ def parse_strategy(text: str) -> Strategy:
     """Read `"contrastive k:4 alpha:0.6"`: a name, then options; raises `ValueError` like `build_strategy`."""
     name, *words = text.split() or [""]
     options = dict(word.partition(":")[::2] for word in words)
-    if len(options) < len(words):
-        raise ValueError(f"decoding strategy {text!r}: an option is given twice")
     if bare := [word for word in words if ":" not in word or word.startswith("name:")]:
         raise ValueError(f"decoding strategy {text!r}: write options as option:value, not {bare[0]!r}")
+    if len(options) < len(words):
+        raise ValueError(f"decoding strategy {text!r}: an option is given twice")
     return build_strategy(name, **options)
 
 

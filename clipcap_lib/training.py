@@ -231,8 +231,8 @@ def _stamp(config: ClipCapConfig, splits: tuple[Split, ...], settings: TrainingS
     """A hash of what a history depends on besides the library and the language model's own weights."""
     digest = hashlib.sha256(repr((config, settings, seed)).encode())
     for split in splits:
-        data = (split.features.vectors, split.features.rows, split.tokens.ids, split.tokens.bounds, split.images)
-        for array in data:
+        vectors = split.features.vectors[split.features.rows[split.images]]  # the store may hold other splits too
+        for array in (vectors, split.images, split.tokens.ids, split.tokens.bounds):
             digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
 
