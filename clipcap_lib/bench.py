@@ -20,14 +20,18 @@ from transformers.pytorch_utils import Conv1D
 from clipcap_lib.affine import affine
 from clipcap_lib.batches import pack
 from clipcap_lib.decoding import Constraints, decode
+from clipcap_lib.devices import best_device, device_name
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.peak_memory import Peak
 from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample, Strategy
+from clipcap_lib.training import autocast
 
 SIZES = {"tiny": (3, 160, 5, 1673), "base": (12, 768, 12, 21128)}
 IMAGES, CAPTIONS, CAPTION_TOKENS = 8, 5, 18  # a training step
 NATURAL, MEAN, FIXED = 60, 18, 20  # longest and mean caption where captions end by themselves; length where none ends
 NUCLEUS = 0.8
+DEVICE = torch.device(best_device())
+Precision = Literal["float32", "bf16"]
 COLUMNS = ("what", "ours/s", "theirs/s", "ratio", "target", "floor/s", "of it", "at floors", "MB", "theirs MB")
 FLOOR = (
     "floor/s: the matrix products of our decoding alone, at their own numbers of rows; of it: how much of "
@@ -57,26 +61,35 @@ def build(size: str, tuning: str = "full") -> ClipCapModel:
     with torch.no_grad():
         language_model.lm_head.weight.mul_(8 * (768 / width) ** 0.5)
     config = ClipCapConfig(mapping="mlp", tuning=tuning, encoder="none", language_model="random", clip_size=512)
-    return ClipCapModel(config, language_model, _Vocabulary())
+    return ClipCapModel(config, language_model, _Vocabulary()).to(DEVICE)
 
 
 # --- training ------------------------------------------------------------------------------------------------------
 
 
-def packed_step(model: ClipCapModel, features: Tensor, captions: Tensor) -> Callable[[], None]:
+def packed_step(model: ClipCapModel, features: Tensor, captions: Tensor, precision: Precision) -> Callable[[], None]:
     """One optimisation step's loss and gradients with an image's captions in one row."""
-    packed = pack([list(rows.numpy()) for rows in captions], model.config.prefix_length)
-    return lambda: model.loss(features, packed).backward()
-
-
-def plain_step(model: ClipCapModel, features: Tensor, captions: Tensor) -> Callable[[], None]:
-    """The same as the public implementations do it: a row a caption, the mapper and all logits computed for each."""
-    repeated, rows = features.repeat_interleave(captions.shape[1], 0), captions.flatten(0, 1)
+    packed = pack([list(rows.numpy()) for rows in captions], model.config.prefix_length).to(DEVICE)
+    features = features.to(DEVICE)
 
     def step() -> None:
-        words = model.language_model.get_input_embeddings()(rows)
-        logits = model.language_model(inputs_embeds=torch.cat([model.prefix(repeated), words], dim=1)).logits
-        told = logits[:, model.config.prefix_length - 1 : -1]
+        with autocast(DEVICE, precision):
+            loss = model.loss(features, packed)
+        loss.backward()
+
+    return step
+
+
+def plain_step(model: ClipCapModel, features: Tensor, captions: Tensor, precision: Precision) -> Callable[[], None]:
+    """The same as the public implementations do it: a row a caption, the mapper and all logits computed for each."""
+    repeated = features.repeat_interleave(captions.shape[1], 0).to(DEVICE)
+    rows = captions.flatten(0, 1).to(DEVICE)
+
+    def step() -> None:
+        with autocast(DEVICE, precision):
+            words = model.language_model.get_input_embeddings()(rows)
+            logits = model.language_model(inputs_embeds=torch.cat([model.prefix(repeated), words], dim=1)).logits
+        told = logits[:, model.config.prefix_length - 1 : -1].float()
         F.cross_entropy(told.flatten(0, 1), rows.flatten()).backward()
 
     return step
@@ -105,7 +118,7 @@ class Case:
 
 def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
     """Ours against `generate`, and contrastive search against our own greedy."""
-    few, many = torch.randn(20, 512), torch.randn(64, 512)
+    few, many = (torch.randn(count, 512).to(DEVICE, next(model.parameters()).dtype) for count in (20, 64))
     stops = _natural_stops(model, many)
     nucleus = {"do_sample": True, "top_p": NUCLEUS, "top_k": 0}
 
@@ -185,11 +198,18 @@ def interleaved(ours: Callable[[], object], theirs: Callable[[], object], repeti
 def _seconds(function: Callable[[], object]) -> float:
     started = time.perf_counter()
     function()
+    if DEVICE.type == "cuda":  # it works on while Python goes on
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
 def _peak_megabytes(function: Callable[[], object]) -> float:
     function()
+    if DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        start = torch.cuda.memory_allocated()
+        function()
+        return (torch.cuda.max_memory_allocated() - start) / 1e6
     with Peak() as peak:
         function()
     return peak.megabytes
@@ -223,7 +243,7 @@ class Floor:
 
 @torch.inference_mode()
 def _products(parts: list[tuple[Tensor, Tensor | None]], rows: int) -> Callable[[], None]:
-    inputs = {size: torch.randn(rows, size) for size in {len(weight) for weight, _ in parts}}
+    inputs = {len(weight): torch.randn(rows, len(weight)).to(weight) for weight, _ in parts}
 
     def multiply() -> None:
         for weight, bias in parts:
@@ -234,21 +254,21 @@ def _products(parts: list[tuple[Tensor, Tensor | None]], rows: int) -> Callable[
 
 @torch.inference_mode()
 def _least_seconds(work: Sequence[Callable[[], None]]) -> float:
-    """Of repetitions for half a second, and at least five: a busy moment of the machine must not pass for its floor."""
+    """Of at least five repetitions: a busy moment of the machine must not pass for its floor."""
     times: list[float] = []
-    while len(times) < 5 or sum(times) < 0.5:
+    while len(times) < 5 or sum(times) < (0.5 if DEVICE.type == "cpu" else 0.05):  # a GPU has nothing else to do
         times.append(_seconds(lambda: [part() for part in work]))
     return min(times)
 
 
-def _rows(size: str, repetitions: int) -> Iterator[tuple[str, ...]]:
+def _rows(size: str, precision: Precision, repetitions: int) -> Iterator[tuple[str, ...]]:
     for tuning in ("frozen", "full"):
         model = build(size, tuning).train()
         features = torch.randn(IMAGES, 512)
         captions = torch.randint(3, SIZES[size][3], (IMAGES, CAPTIONS, CAPTION_TOKENS))
-        steps = packed_step(model, features, captions), plain_step(model, features, captions)
+        steps = (make(model, features, captions, precision) for make in (packed_step, plain_step))
         yield _row(Case(f"train {tuning}, 5 captions an image", IMAGES * CAPTIONS, *steps), repetitions)
-    model = build(size).eval()
+    model = build(size).to(torch.bfloat16 if precision == "bf16" else torch.float32).eval()
     floor = Floor(model)
     for case in decoding_cases(model, size == "tiny"):
         yield _row(case, repetitions, floor)
@@ -272,6 +292,7 @@ def _beside_floor(case: Case, seconds: float, floor: Floor) -> tuple[str, str, s
 
 def main(
     size: Annotated[Literal["tiny", "base"] | None, typer.Option(help="of the language model; default: both")] = None,
+    precision: Annotated[Precision, typer.Option(help="of training's autocast and decoding's weights")] = "float32",
     repetitions: Annotated[int, typer.Option(help="of each measurement")] = 5,
     threads: Annotated[int, typer.Option(help="threads torch may use")] = 2,
 ) -> None:
@@ -279,11 +300,12 @@ def main(
     torch.set_num_threads(threads)
     console = Console(width=140)
     for measured in [size] if size else SIZES:
-        title = f"{measured}: {threads} threads, medians of {repetitions} interleaved repetitions"
+        place = f"{threads} threads" if DEVICE.type == "cpu" else device_name()
+        title = f"{measured}: {place}, {precision}, medians of {repetitions} interleaved repetitions"
         table = Table(*COLUMNS, title=title, caption=FLOOR)
         # Drawn after each row and not while one is measured: a table takes minutes.
         with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            for row in _rows(measured, repetitions):
+            for row in _rows(measured, precision, repetitions):
                 table.add_row(*row)
                 live.refresh()
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from clipcap_lib.devices import device_name
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -35,9 +37,7 @@ def provenance(**details: Any) -> dict[str, Any]:
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "lock_sha256": _lock_digest(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else platform.processor() or platform.machine(),
+        "device": device_name(),
         "threads": torch.get_num_threads(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **details,

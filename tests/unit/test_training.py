@@ -45,6 +45,14 @@ def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_pat
         torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
 
 
+def test_bfloat16_learns_nearly_what_float32_learns(make_model, make_split, tmp_path):
+    _, expected = run(make_model, make_split, tmp_path / "float32")
+    settings = SETTINGS.model_copy(update={"precision": "bf16"})
+    _, history = run(make_model, make_split, tmp_path / "bf16", settings=settings)
+    assert not np.array_equal(history["value"], expected["value"])
+    np.testing.assert_allclose(history["value"], expected["value"], rtol=0.02)
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"settings": SETTINGS.model_copy(update={"learning_rate": 1e-2})}, {"train_seed": 1}, {"images": 11},
