@@ -69,8 +69,7 @@ def build(size: str, tuning: str = "full") -> ClipCapModel:
 
 def packed_step(model: ClipCapModel, features: Tensor, captions: Tensor, precision: Precision) -> Callable[[], None]:
     """One optimisation step's loss and gradients with an image's captions in one row."""
-    packed = pack([list(rows.numpy()) for rows in captions], model.config.prefix_length).to(DEVICE)
-    features = features.to(DEVICE)
+    packed = pack([list(rows.numpy()) for rows in captions], model.config.prefix_length)
 
     def step() -> None:
         with autocast(DEVICE, precision):
@@ -82,8 +81,7 @@ def packed_step(model: ClipCapModel, features: Tensor, captions: Tensor, precisi
 
 def plain_step(model: ClipCapModel, features: Tensor, captions: Tensor, precision: Precision) -> Callable[[], None]:
     """The same as the public implementations do it: a row a caption, the mapper and all logits computed for each."""
-    repeated = features.repeat_interleave(captions.shape[1], 0).to(DEVICE)
-    rows = captions.flatten(0, 1).to(DEVICE)
+    repeated, rows = features.repeat_interleave(captions.shape[1], 0), captions.flatten(0, 1).to(DEVICE)
 
     def step() -> None:
         with autocast(DEVICE, precision):

@@ -133,7 +133,7 @@ def contrastive_grid(
 def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
     """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D]."""
     words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
-    inputs = torch.cat([model.prefix(feature[None].to(model.device))[0].to(words.dtype), words])[None]
+    inputs = torch.cat([model.prefix(feature[None])[0].to(words.dtype), words])[None]
     return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
 
 

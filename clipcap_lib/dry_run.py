@@ -48,4 +48,4 @@ def _train_a_step(model: ClipCapModel, experiment: Experiment) -> None:
     tokens = tokenize_captions(["a " * longest], [0], model.tokenizer, longest, append_end=own_end)
     padding = Padding.of(model.tokenizer, tokens) if experiment.training.padding_in_loss else None
     packed = pack([[tokens.caption(0)]], model.config.prefix_length, padding)
-    model.loss(torch.randn(1, CLIP_SIZE, device=model.device), packed.to(model.device)).backward()
+    model.loss(torch.randn(1, CLIP_SIZE), packed).backward()

@@ -84,12 +84,13 @@ class ClipCapModel(nn.Module):
         return self
 
     def prefix(self, features: Tensor) -> Tensor:
-        """Map image embeddings [B, D] to prefixes [B, P, n]."""
+        """Map image embeddings [B, D], from wherever they are, to prefixes [B, P, n]."""
+        features = features.to(self.device)
         return self.mapper(F.normalize(features, dim=-1) if self.config.normalize else features)
 
     def forward(self, features: Tensor, packed: Packed) -> Tensor:
         """Logits [N, V] at the caption tokens of packed rows; `features` is [B, D]."""
-        prefix = self.prefix(features)
+        prefix, packed = self.prefix(features), packed.to(self.device)
         words = self.language_model.get_input_embeddings()(packed.input_ids)
         embeddings = words.index_put((packed.prefix_rows, packed.prefix_columns), prefix.flatten(0, 1).to(words.dtype))
         hidden = self.language_model.base_model(
@@ -100,7 +101,8 @@ class ClipCapModel(nn.Module):
 
     def loss(self, features: Tensor, packed: Packed, reduction: str = "mean") -> Tensor:
         """Cross-entropy in nats over real caption tokens, end token included; padding has no part in it."""
-        return F.cross_entropy(self(features, packed).float(), packed.labels, reduction=reduction)
+        logits = self(features, packed).float()
+        return F.cross_entropy(logits, packed.labels.to(logits.device), reduction=reduction)
 
     @contextmanager
     def on_step(self, call: Callable[[], None]) -> Iterator[None]:

@@ -28,7 +28,7 @@ def interpret(model: ClipCapModel, features: Tensor, count: int = 4) -> PrefixMe
     typed. `shared` is the share of images for which a position's nearest token is the most frequent one of that
     position: 1 means that it does not depend on the picture.
     """
-    prefix = model.prefix(features.to(model.device)).float()
+    prefix = model.prefix(features).float()
     table = model.language_model.get_input_embeddings().weight.float()
     cosines = F.normalize(prefix, dim=-1) @ F.normalize(table, dim=-1).T
     best, ids = cosines.topk(count, dim=-1)

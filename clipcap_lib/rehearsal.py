@@ -192,7 +192,7 @@ def rehearse_training(stages: Stages, model: ClipCapModel, split: Split, dev: Sp
 def _step(model: ClipCapModel, optimizer: torch.optim.Optimizer, split: Split, images: np.ndarray) -> None:
     features, packed = split.batch(images, [split.tokens.captions_of[image][:1] for image in images], 10)
     with autocast(model.device, "auto"):
-        loss = model.loss(features.to(model.device), packed.to(model.device))
+        loss = model.loss(features, packed)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

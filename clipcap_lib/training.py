@@ -141,7 +141,7 @@ def dev_loss(
             features, packed = split.batch(
                 images, [split.tokens.captions_of[i] for i in images], model.config.prefix_length, padding
             )
-            total += model.loss(features.to(model.device), packed.to(model.device), reduction="sum").item()
+            total += model.loss(features, packed, reduction="sum").item()
             tokens += len(packed.labels)
     model.train(was_training)
     return total / tokens
@@ -192,7 +192,7 @@ def _train_until_evaluation(
         started = time.perf_counter()
         features, packed = split.batch(images, captions, model.config.prefix_length, padding)
         with autocast(model.device, settings.precision):
-            loss = model.loss(features.to(model.device), packed.to(model.device))
+            loss = model.loss(features, packed)
         value = loss.item()
         if not np.isfinite(value):
             raise FloatingPointError(f"the training loss is {value} at step {progress.step}; lower learning_rate")

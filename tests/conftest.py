@@ -15,6 +15,13 @@ from clipcap_lib.training import Split
 torch.set_num_threads(1)  # the models are so small that a second thread only waits
 WORDS = list("猫狗车草地上有一只两辆在的左右边，")
 CLIP_SIZE = 16
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=needs_gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every device a captioner works on."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +41,15 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def make_model(language_model: str):
-    """Build a captioner on the small language model."""
+    """Build a captioner on the small language model, on the CPU as the oracles are."""
 
-    def make(mapping: str = "mlp", tuning: str = "full", seed: int = 0) -> ClipCapModel:
+    def make(mapping: str = "mlp", tuning: str = "full", seed: int = 0, device: str = "cpu") -> ClipCapModel:
         torch.manual_seed(seed)
         config = ClipCapConfig(
             mapping=mapping, tuning=tuning, encoder="clip:none", language_model=language_model, clip_size=CLIP_SIZE,
             prefix_length=3, constants=2, mapper_layers=1, mapper_heads=4,
         )  # fmt: skip
-        return ClipCapModel.build(config)
+        return ClipCapModel.build(config).to(device)
 
     return make
 

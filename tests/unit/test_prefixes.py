@@ -8,7 +8,7 @@ from clipcap_lib.prefixes import interpret
 
 def test_a_prefix_of_words_is_read_as_these_words(make_model):
     model = make_model("mlp")
-    table = model.language_model.get_input_embeddings().weight
+    table = model.language_model.get_input_embeddings().weight.detach()
     ids = model.tokenizer.convert_tokens_to_ids(["猫", "狗", "车"])
     model.prefix = lambda features: 2 * table[ids].expand(len(features), -1, -1)
     meaning = interpret(model, torch.zeros(5, 16), count=2)

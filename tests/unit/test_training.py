@@ -33,22 +33,22 @@ def run(make_model, make_split, folder, kill_at=None, settings=SETTINGS, train_s
 
 
 @pytest.mark.parametrize("tuning", ["frozen", "full", "lora"])
-def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_path, tuning):
-    whole, expected = run(make_model, make_split, tmp_path / "whole", tuning=tuning)
+def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_path, tuning, device):
+    whole, expected = run(make_model, make_split, tmp_path / "whole", tuning=tuning, device=device)
     with pytest.raises(Killed):
-        run(make_model, make_split, tmp_path / "killed", kill_at=0, tuning=tuning)
+        run(make_model, make_split, tmp_path / "killed", kill_at=0, tuning=tuning, device=device)
     with (tmp_path / "killed" / "history.csv").open("a") as file:
         file.write("4,16,1.0,train,loss,99.0\n")  # a step after the checkpoint, lost by the kill
-    resumed, history = run(make_model, make_split, tmp_path / "killed", tuning=tuning)
+    resumed, history = run(make_model, make_split, tmp_path / "killed", tuning=tuning, device=device)
     pd.testing.assert_frame_equal(history, expected, atol=1e-6)
     for name, weight in whole.trainable().items():
         torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
 
 
-def test_bfloat16_learns_nearly_what_float32_learns(make_model, make_split, tmp_path):
-    _, expected = run(make_model, make_split, tmp_path / "float32")
+def test_bfloat16_learns_nearly_what_float32_learns(make_model, make_split, tmp_path, device):
+    _, expected = run(make_model, make_split, tmp_path / "float32", device=device)
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
-    _, history = run(make_model, make_split, tmp_path / "bf16", settings=settings)
+    _, history = run(make_model, make_split, tmp_path / "bf16", settings=settings, device=device)
     assert not np.array_equal(history["value"], expected["value"])
     np.testing.assert_allclose(history["value"], expected["value"], rtol=0.02)
 
