@@ -1,6 +1,7 @@
 """A causal language model that continues prefixes: one forward a token, keys and values written in place."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,21 +45,16 @@ class _InPlaceLayer(CacheLayerMixin):
         self.capacity, self.length = capacity, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, heads, read, width = key_states.shape
-        room = min(self.capacity, max(FIRST_ROOM, read))
-        self.keys = key_states.new_empty(rows, heads, room, width)
-        self.values = value_states.new_empty(rows, heads, room, value_states.shape[-1])
-        self.is_initialized = True
+        self.keys, self.values, self.is_initialized = key_states, value_states, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        read, room = key_states.shape[2], self.keys.shape[2]
-        if self.length + read > room:
-            self._move(1, min(self.capacity, max(2 * room, self.length + read)))
-        self.keys.narrow(2, self.length, read).copy_(key_states)
-        self.values.narrow(2, self.length, read).copy_(value_states)
+        start, read = self.length, key_states.shape[2]
         self.length += read
+        if not self.is_initialized:  # the prefix: it gets room behind it when all layers have read it
+            self.lazy_initialization(key_states, value_states)
+            return key_states, value_states
+        self.keys.narrow(2, start, read).copy_(key_states)
+        self.values.narrow(2, start, read).copy_(value_states)
         return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)
 
     def get_seq_length(self) -> int:
@@ -70,29 +66,39 @@ class _InPlaceLayer(CacheLayerMixin):
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
 
-    def expand(self, copies: int) -> None:
-        """Give each row `copies` rows of its own."""
-        self._move(copies, self.keys.shape[2])
 
-    def _move(self, copies: int, room: int) -> None:
-        """Into memory of its own for each row's `copies` and `room` positions; only what was written is copied."""
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = old.new_empty(copies * len(old), old.shape[1], room, old.shape[3])
-            new[:, :, : self.length] = old[:, :, : self.length].repeat_interleave(copies, 0)
-            setattr(self, name, new)
+Part = tuple[_InPlaceLayer, Literal["keys", "values"]]
 
-    def leave(self, departure: Departure) -> None:
-        for name in ("keys", "values"):
-            states = getattr(self, name)
-            departure.apply(states[:, :, : self.length])
-            setattr(self, name, states[: departure.left])
+
+class _Memory:
+    """All keys and values of one shape, as one tensor [parts, rows, heads, room, head width].
+
+    What happens to rows is one operation then, however many layers there are; each layer has views of it.
+    """
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts, self.states = parts, torch.stack([getattr(layer, name) for layer, name in parts])
+
+    def move(self, copies: int, room: int, length: int) -> None:
+        """To where each row has `copies` rows and `room` positions; only the `length` written ones are copied."""
+        parts, rows, heads, _, width = self.states.shape
+        new = self.states.new_empty(parts, copies * rows, heads, room, width)
+        new[:, :, :, :length] = self.states[:, :, :, :length].repeat_interleave(copies, 1)
+        self._become(new)
+
+    def leave(self, departure: Departure, length: int) -> None:
+        departure.apply(self.states[:, :, :, :length].transpose(0, 1))
+        self._become(self.states[:, : departure.left])
 
     def keep_one(self, rows: Tensor, places: Tensor, start: int) -> None:
         """Of what stands from `start` on, keep the token at `places` [rows] of each of the rows 0, 1, …"""
-        for states in (self.keys, self.values):
-            states[:, :, start] = states[rows, :, places]
-        self.length = start + 1
+        of_rows = self.states.transpose(0, 1)
+        of_rows[:, :, :, start] = of_rows[rows, :, :, places]
+
+    def _become(self, states: Tensor) -> None:
+        self.states = states
+        for (layer, name), view in zip(self.parts, states.unbind(), strict=True):
+            setattr(layer, name, view)
 
 
 class Continuation:
@@ -111,6 +117,8 @@ class Continuation:
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
         self.positions = torch.arange(self.capacity, device=prefix.device)[None]
         self.prefix_hidden = self._forward(prefix.to(self.dtype), None)
+        self.memories = _memories(self.cache.layers)
+        self._move(1, max(FIRST_ROOM, self.length))
 
     @property
     def length(self) -> int:
@@ -122,6 +130,8 @@ class Continuation:
 
         `mask` is additive, broadcast to [rows, 1, k, length + k]; without one, everything in the cache is seen.
         """
+        if (needed := self.length + tokens.shape[1]) > self.room:
+            self._move(1, max(2 * self.room, needed))
         return self._forward(self.embed(tokens), mask)
 
     def _forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
@@ -150,20 +160,34 @@ class Continuation:
     def expand(self, copies: int) -> None:
         """Let each row go on as `copies` rows behind the same prefix."""
         if copies > 1:
-            for layer in self.cache.layers:
-                layer.expand(copies)
+            self._move(copies, self.room)
+
+    def _move(self, copies: int, room: int) -> None:
+        self.room = min(self.capacity, room)
+        for memory in self.memories:
+            memory.move(copies, self.room, self.length)
 
     def leave(self, departure: Departure) -> None:
         """Take rows out of the batch."""
-        for layer in self.cache.layers:
-            layer.leave(departure)
+        for memory in self.memories:
+            memory.leave(departure, self.length)
 
     def keep_one(self, chosen: Tensor, candidates: int) -> None:
         """Of the candidates read in the last step, keep the chosen one [rows]."""
         start, rows = self.length - candidates, torch.arange(len(chosen), device=chosen.device)
-        places = start + chosen
+        for memory in self.memories:
+            memory.keep_one(rows, start + chosen, start)
         for layer in self.cache.layers:
-            layer.keep_one(rows, places, start)
+            layer.length = start + 1
+
+
+def _memories(layers: list[_InPlaceLayer]) -> list[_Memory]:
+    """One for most models; some have keys and values, or layers, of different widths."""
+    alike: dict[torch.Size, list[Part]] = {}
+    for layer in layers:
+        for name in ("keys", "values") if layer.is_initialized else ():  # Gemma 3n's last layers read those of others
+            alike.setdefault(getattr(layer, name).shape, []).append((layer, name))
+    return [_Memory(parts) for parts in alike.values()]
 
 
 def _causal(inputs: Tensor) -> Tensor:

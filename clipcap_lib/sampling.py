@@ -75,7 +75,8 @@ def draw(logits: Tensor, strategy: _Sampling, uniform: Tensor) -> Tensor:
 def filtered(logits: Tensor, strategy: _Sampling) -> tuple[Tensor, Tensor | None]:
     """What may be drawn, as scores with the rest at −∞, and the token ids of the columns; `None`: the whole vocabulary.
 
-    The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide.
+    The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide;
+    a GPU sorts them all in the time it takes to ask whether it must.
     """
     if strategy.temperature != 1:
         logits = TemperatureLogitsWarper(strategy.temperature)(None, logits)
@@ -87,7 +88,7 @@ def filtered(logits: Tensor, strategy: _Sampling) -> tuple[Tensor, Tensor | None
         if (edge[:, :-1] > edge[:, 1:]).all():
             return _in_order(rest(None, scores[:, :-1]) if rest else scores[:, :-1], ids[:, :-1])
         logits = TopKLogitsWarper(strategy.top_k)(None, logits)
-    elif strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1):
+    elif logits.device.type == "cpu" and strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1):
         for size in NUCLEI:
             if size < logits.shape[-1] and (nucleus := _nucleus(logits, strategy.top_p, size)):
                 return nucleus

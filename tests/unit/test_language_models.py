@@ -9,6 +9,7 @@ from transformers import (
     BloomConfig,
     CohereConfig,
     Gemma2Config,
+    Gemma3nTextConfig,
     GPTNeoConfig,
     GPTNeoXConfig,
     GraniteConfig,
@@ -25,7 +26,7 @@ from clipcap_lib.batches import pack
 from clipcap_lib.decoding import Constraints, decode
 from clipcap_lib.language_models import check_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.strategies import Beam, Contrastive, Greedy
+from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample
 
 VOCABULARY, STOPS = 60, (2, 9, 17, 31, 44)
 FEATURES = torch.randn(6, 16, generator=torch.Generator().manual_seed(3))
@@ -41,6 +42,10 @@ USABLE = {
         **LLAMA_STYLE, moe_intermediate_size=16, num_experts=4, num_experts_per_tok=2
     ),
     "gemma2 caps its logits": Gemma2Config(**LLAMA_STYLE, final_logit_softcapping=2.0, attn_logit_softcapping=None),
+    "gemma 3n shares keys": Gemma3nTextConfig(
+        **LLAMA_STYLE | {"num_hidden_layers": 10}, num_kv_shared_layers=5, vocab_size_per_layer_input=VOCABULARY,
+        hidden_size_per_layer_input=8, laurel_rank=4, activation_sparsity_pattern=None, sliding_window=64,
+    ),
     "cohere scales its logits": CohereConfig(**LLAMA_STYLE, logit_scale=3.0),
     "granite divides its logits": GraniteConfig(**LLAMA_STYLE, logits_scaling=3.0),
     "gpt-neox": GPTNeoXConfig(**{k: v for k, v in LLAMA_STYLE.items() if k not in ("num_key_value_heads", "head_dim")}),
@@ -107,6 +112,14 @@ def test_greedy_and_beams_equal_generate(config):
             for feature in FEATURES
         ]  # fmt: skip
         assert ours == [list(takewhile(lambda token: token not in STOPS, row)) for row in theirs]
+
+
+@usable
+def test_of_several_samples_the_first_is_the_one_drawn_alone(config):
+    model = captioner(config)
+    several = decode(model, FEATURES, Sample(top_p=0.9, n=3), TWELVE)
+    alone = decode(model, FEATURES, Sample(top_p=0.9, n=1), TWELVE)
+    assert all(one.tokens in [caption.tokens for caption in row] for row, (one,) in zip(several, alone, strict=True))
 
 
 @usable

@@ -49,8 +49,10 @@ def test_bfloat16_learns_nearly_what_float32_learns(make_model, make_split, tmp_
     _, expected = run(make_model, make_split, tmp_path / "float32", device=device)
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
     _, history = run(make_model, make_split, tmp_path / "bf16", settings=settings, device=device)
-    assert not np.array_equal(history["value"], expected["value"])
-    np.testing.assert_allclose(history["value"], expected["value"], rtol=0.02)
+    # On a GPU the dtype decides, too, which units drop out of a training step.
+    losses, exact = (rows.loc[rows["split"] == "dev", "value"] for rows in (history, expected))
+    assert not np.array_equal(losses, exact)
+    np.testing.assert_allclose(losses, exact, rtol=0.02)
 
 
 @pytest.mark.parametrize(
