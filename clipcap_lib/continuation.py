@@ -1,7 +1,7 @@
 """A causal language model that continues prefixes: one forward a token, keys and values written in place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,24 +35,67 @@ class Departure:
 FIRST_ROOM = 128  # positions a cache has room for at first: enough for most captions, and doubled where it is not
 
 
+class _Memory:
+    """All keys and values of one shape, as one tensor [parts, rows, heads, room, head width].
+
+    What happens to rows is one operation then, however many layers there are; each layer has views of it.
+    """
+
+    def __init__(self, parts: int, room: int, like: Tensor) -> None:
+        rows, heads, _, width = like.shape
+        self.states = like.new_empty(parts, rows, heads, room, width)
+        self.lent: list[tuple[_InPlaceLayer, str]] = []
+
+    def lend(self, layer: "_InPlaceLayer", name: str) -> None:
+        """Give a layer the next part, for its `keys` or its `values`."""
+        setattr(layer, name, self.states[len(self.lent)])
+        self.lent.append((layer, name))
+
+    def move(self, copies: int, room: int, length: int) -> None:
+        """To where each row has `copies` rows and `room` positions; only the `length` written ones are copied."""
+        parts, rows, heads, _, width = self.states.shape
+        new = self.states.new_empty(parts, rows, copies, heads, room, width)
+        new[:, :, :, :, :length] = self.states[:, :, None, :, :length]
+        self._become(new.flatten(1, 2))
+
+    def leave(self, departure: Departure, length: int) -> None:
+        departure.apply(self.states[:, :, :, :length].transpose(0, 1))
+        self._become(self.states[:, : departure.left])
+
+    def keep_one(self, rows: Tensor, places: Tensor, start: int) -> None:
+        """Of what stands from `start` on, keep the token at `places` [rows] of each of the rows 0, 1, …"""
+        of_rows = self.states.transpose(0, 1)
+        of_rows[:, :, :, start] = of_rows[rows, :, :, places]
+
+    def _become(self, states: Tensor) -> None:
+        self.states = states
+        for (layer, name), part in zip(self.lent, states.unbind(), strict=False):
+            setattr(layer, name, part)
+
+
 class _InPlaceLayer(CacheLayerMixin):
-    """One layer's keys and values [rows, heads, room, head width]: a token costs one write, never a copy."""
+    """One layer's keys and values [rows, heads, room, head width]: a token costs one write, never a copy.
+
+    `lend(layer, name, states)` gives it memory for its `keys` or `values`, the first states of which are known.
+    """
 
     is_sliding = False
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, lend: Callable[["_InPlaceLayer", str, Tensor], None], capacity: int) -> None:
         super().__init__()
-        self.capacity, self.length = capacity, 0
+        self.lend, self.capacity, self.length = lend, capacity, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.keys, self.values, self.is_initialized = key_states, value_states, True
+        self.lend(self, "keys", key_states)
+        self.lend(self, "values", value_states)
+        del self.lend  # who lends holds this layer, too: a circle would keep the memory after its last use
+        self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
         start, read = self.length, key_states.shape[2]
         self.length += read
-        if not self.is_initialized:  # the prefix: it gets room behind it when all layers have read it
-            self.lazy_initialization(key_states, value_states)
-            return key_states, value_states
         self.keys.narrow(2, start, read).copy_(key_states)
         self.values.narrow(2, start, read).copy_(value_states)
         return self.keys.narrow(2, 0, self.length), self.values.narrow(2, 0, self.length)
@@ -67,40 +110,6 @@ class _InPlaceLayer(CacheLayerMixin):
         return self.length + query_length, 0
 
 
-Part = tuple[_InPlaceLayer, Literal["keys", "values"]]
-
-
-class _Memory:
-    """All keys and values of one shape, as one tensor [parts, rows, heads, room, head width].
-
-    What happens to rows is one operation then, however many layers there are; each layer has views of it.
-    """
-
-    def __init__(self, parts: list[Part]) -> None:
-        self.parts, self.states = parts, torch.stack([getattr(layer, name) for layer, name in parts])
-
-    def move(self, copies: int, room: int, length: int) -> None:
-        """To where each row has `copies` rows and `room` positions; only the `length` written ones are copied."""
-        parts, rows, heads, _, width = self.states.shape
-        new = self.states.new_empty(parts, copies * rows, heads, room, width)
-        new[:, :, :, :length] = self.states[:, :, :, :length].repeat_interleave(copies, 1)
-        self._become(new)
-
-    def leave(self, departure: Departure, length: int) -> None:
-        departure.apply(self.states[:, :, :, :length].transpose(0, 1))
-        self._become(self.states[:, : departure.left])
-
-    def keep_one(self, rows: Tensor, places: Tensor, start: int) -> None:
-        """Of what stands from `start` on, keep the token at `places` [rows] of each of the rows 0, 1, …"""
-        of_rows = self.states.transpose(0, 1)
-        of_rows[:, :, :, start] = of_rows[rows, :, :, places]
-
-    def _become(self, states: Tensor) -> None:
-        self.states = states
-        for (layer, name), view in zip(self.parts, states.unbind(), strict=True):
-            setattr(layer, name, view)
-
-
 class Continuation:
     """The rows of one batch on their way through a language model.
 
@@ -111,14 +120,19 @@ class Continuation:
         self.embed, self.head = language_model.get_input_embeddings(), lm_head(language_model)
         self.body = language_model.base_model
         self.short_step = Gpt2Step(self.body) if is_plain_gpt2(language_model) else None
-        layers = language_model.config.get_text_config().num_hidden_layers
+        self.layers = language_model.config.get_text_config().num_hidden_layers
         self.capacity, self.dtype = prefix.shape[1] + beside, self.embed.weight.dtype
-        self.cache = Cache(layers=[_InPlaceLayer(self.capacity) for _ in range(layers)])
+        self.room = min(self.capacity, max(FIRST_ROOM, prefix.shape[1]))
+        self.memories: dict[torch.Size, _Memory] = {}  # one for most models; layers of some differ in width
+        self.cache = Cache(layers=[_InPlaceLayer(self._lend, self.capacity) for _ in range(self.layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
         self.positions = torch.arange(self.capacity, device=prefix.device)[None]
         self.prefix_hidden = self._forward(prefix.to(self.dtype), None)
-        self.memories = _memories(self.cache.layers)
-        self._move(1, max(FIRST_ROOM, self.length))
+
+    def _lend(self, layer: _InPlaceLayer, name: str, states: Tensor) -> None:
+        if states.shape not in self.memories:
+            self.memories[states.shape] = _Memory(2 * self.layers, self.room, states)
+        self.memories[states.shape].lend(layer, name)
 
     @property
     def length(self) -> int:
@@ -164,30 +178,21 @@ class Continuation:
 
     def _move(self, copies: int, room: int) -> None:
         self.room = min(self.capacity, room)
-        for memory in self.memories:
+        for memory in self.memories.values():
             memory.move(copies, self.room, self.length)
 
     def leave(self, departure: Departure) -> None:
         """Take rows out of the batch."""
-        for memory in self.memories:
+        for memory in self.memories.values():
             memory.leave(departure, self.length)
 
     def keep_one(self, chosen: Tensor, candidates: int) -> None:
         """Of the candidates read in the last step, keep the chosen one [rows]."""
         start, rows = self.length - candidates, torch.arange(len(chosen), device=chosen.device)
-        for memory in self.memories:
+        for memory in self.memories.values():
             memory.keep_one(rows, start + chosen, start)
         for layer in self.cache.layers:
             layer.length = start + 1
-
-
-def _memories(layers: list[_InPlaceLayer]) -> list[_Memory]:
-    """One for most models; some have keys and values, or layers, of different widths."""
-    alike: dict[torch.Size, list[Part]] = {}
-    for layer in layers:
-        for name in ("keys", "values") if layer.is_initialized else ():  # Gemma 3n's last layers read those of others
-            alike.setdefault(getattr(layer, name).shape, []).append((layer, name))
-    return [_Memory(parts) for parts in alike.values()]
 
 
 def _causal(inputs: Tensor) -> Tensor:

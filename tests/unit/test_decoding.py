@@ -1,7 +1,9 @@
 """Every strategy against transformers' `generate` or a naive re-computation in float64, alone and in batches."""
 
 import copy
+import gc
 import math
+import weakref
 from functools import cache
 from itertools import takewhile
 
@@ -601,6 +603,19 @@ def test_a_limit_of_many_positions_costs_no_memory_before_they_are_used():
     lm = Continuation(model.language_model, prefix, 10**6)
     assert lm.cache.layers[0].keys.shape[2] < 1000
     assert clipcap_lib.contrastive._History(lm.prefix_hidden, 10**6, "all").states.shape[1] < 1000
+
+
+@families
+def test_the_memory_of_a_search_is_free_when_it_ends(family):
+    model = captioner(family)
+    lm = Continuation(model.language_model, model.prefix(FEATURES[:1]), 10)
+    (memory,) = map(weakref.ref, lm.memories.values())
+    gc.disable()
+    try:
+        del lm
+        assert memory() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("length_penalty", [-10.0, -7.0, 10.0])
