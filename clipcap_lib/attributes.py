@@ -5,6 +5,7 @@ import pandas as pd
 from clipcap_lib.scene_language import Language, Scene, read_caption, score_caption
 
 ATTRIBUTES = ["objects", "count", "background", "relation", "all"]
+SPLITS = {"test": "held-out pictures", "test_compositional": "never-trained object pairs and counts"}
 
 
 def attribute_scores(captions: pd.DataFrame, scenes: dict[str, Scene], language: Language) -> pd.DataFrame:
@@ -25,6 +26,17 @@ def attribute_accuracy(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The share of right captions by group, and how many images each share rests on (`n_<attribute>`)."""
     groups = scored.groupby(by, sort=False)[ATTRIBUTES]
     return groups.mean().astype(float).join(groups.count().add_prefix("n_")).reset_index()
+
+
+def describe_accuracy(accuracy: pd.DataFrame, run: str) -> list[str]:
+    """A sentence a split on the shares of one run, of a table by run with a column `split`."""
+    of_run = accuracy.loc[[run]].set_index("split")
+    sentences = []
+    for split in [split for split in SPLITS if split in of_run.index]:
+        shares = of_run.loc[split, ATTRIBUTES].dropna()
+        parts = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        sentences.append(f"On {SPLITS[split]}, greedy captions of the best run ({run}) are right in: {parts}.")
+    return sentences
 
 
 def confusions(captions: pd.DataFrame, scenes: dict[str, Scene], language: Language) -> pd.Series:

@@ -113,6 +113,32 @@ def _quality(trial: Trial, captions: list[Caption]) -> pd.Series:
     return pd.concat([quality, diversity(texts, trial.tokeniser, trial.training_captions)])
 
 
+def conclude(table: pd.DataFrame, images: int) -> list[str]:
+    """What a table of strategies, a row of `try_strategy` each, says of the best and of contrastive search.
+
+    The first row is what the others are measured by.
+    """
+    plain, winner = table.iloc[0], table.loc[table["CIDEr-D"].idxmax()]
+    sentences = [
+        f"On {images} test pictures, {winner.name} has the highest CIDEr-D, {winner['CIDEr-D']:.2f}, at "
+        f"{winner['captions/s']:.0f} captions a second."
+    ]
+    if winner.name != plain.name:
+        sentences.append(
+            f"{plain.name}: CIDEr-D {plain['CIDEr-D']:.2f} at {plain['captions/s']:.0f} captions a second."
+        )
+    others = table.iloc[1:]
+    return sentences + [_beside(row, plain) for name, row in others.iterrows() if name.startswith("contrastive")]
+
+
+def _beside(row: pd.Series, plain: pd.Series) -> str:
+    return (
+        f"{row.name}: CIDEr-D {row['CIDEr-D'] - plain['CIDEr-D']:+.2f} and distinct-2 "
+        f"{100 * (row['distinct-2'] - plain['distinct-2']):+.1f} points against {plain.name}, "
+        f"at {row['captions/s'] / plain['captions/s']:.2f} of its speed."
+    )
+
+
 def contrastive_grid(
     trial: Trial, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
 ) -> dict[str, pd.DataFrame]:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from clipcap_lib.model import ClipCapModel, readable
 
+CLOSE = 0.7  # a mean cosine with the nearest tokens above this: words, or nearly
+
 
 @dataclass(frozen=True)
 class PrefixMeaning:
@@ -18,6 +20,14 @@ class PrefixMeaning:
     cosine: float
     norm_ratio: float
     shared: float
+
+    def describe(self, run: str) -> str:
+        """Whether the prefixes of a run are words, in a sentence."""
+        nature = "close to words" if self.cosine > CLOSE else "no words, but a code of the two networks"
+        return (
+            f"Prefixes of {run} lie at a mean cosine of {self.cosine:.2f} from the nearest vocabulary token and are "
+            f"{self.norm_ratio:.1f} times as long as tokens: they are {nature}."
+        )
 
 
 @torch.inference_mode()

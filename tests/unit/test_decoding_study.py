@@ -115,3 +115,24 @@ def test_words_are_weighed_by_training_captions_alone():
     by_hand = DocumentFrequencies.of([[["一只", "猫"], ["一只", "狗"]], [["一辆车"]]])
     texts = ["一只猫", "一只狗", "一辆车"]
     assert cider_agreement(by_hand, "jieba")(texts) == study.training_agreement(CAPTIONS, "zh")(texts)
+
+
+def strategies(**rows):
+    columns = ["CIDEr-D", "distinct-2", "captions/s"]
+    return pd.DataFrame.from_dict(rows, "index", columns=columns)
+
+
+def test_the_conclusion_names_the_best_and_measures_contrastive_search_by_the_first():
+    sentences = study.conclude(
+        strategies(greedy=(1.0, 0.2, 50), beam=(1.5, 0.1, 20), contrastive=(0.9, 0.3, 25)), images=7
+    )
+    assert sentences == [
+        "On 7 test pictures, beam has the highest CIDEr-D, 1.50, at 20 captions a second.",
+        "greedy: CIDEr-D 1.00 at 50 captions a second.",
+        "contrastive: CIDEr-D -0.10 and distinct-2 +10.0 points against greedy, at 0.50 of its speed.",
+    ]
+
+
+def test_nothing_is_compared_with_itself():
+    assert len(study.conclude(strategies(greedy=(1.0, 0.2, 50)), images=7)) == 1
+    assert len(study.conclude(strategies(contrastive=(1.0, 0.2, 50), greedy=(0.9, 0.2, 50)), images=7)) == 1

@@ -1,9 +1,10 @@
 """Prefix interpretation on prefixes whose meaning is known."""
 
+import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib.prefixes import interpret
+from clipcap_lib.prefixes import PrefixMeaning, interpret
 
 
 def test_a_prefix_of_words_is_read_as_these_words(make_model):
@@ -24,3 +25,10 @@ def test_prefixes_that_depend_on_the_picture_share_less(make_model):
     model.prefix = lambda features: table[features[:, :3].long()]
     features = torch.tensor([[5.0, 6, 7], [5, 7, 8], [5, 8, 9], [5, 9, 10]])
     assert interpret(model, features).shared == pytest.approx((1 + 0.25 + 0.25) / 3)
+
+
+@pytest.mark.parametrize(("cosine", "nature"), [(0.9, "close to words"), (0.2, "no words, but a code")])
+def test_the_nature_of_prefixes_in_a_sentence(cosine, nature):
+    sentence = PrefixMeaning(pd.DataFrame(), cosine, norm_ratio=3.0, shared=1.0).describe("a run")
+    assert sentence.startswith(f"Prefixes of a run lie at a mean cosine of {cosine:.2f} from")
+    assert f"3.0 times as long as tokens: they are {nature}" in sentence
