@@ -1,17 +1,14 @@
 """The `clipcap` command."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
@@ -19,8 +16,6 @@ from rich.text import Text
 from clipcap_lib.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.pictures import open_picture
-from clipcap_lib.pipeline import Job, Listener, Outcome, ParameterError, is_fresh, partial_folder, plan_jobs, run_jobs
-from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
 
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
-MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
 
 
 @contextmanager
@@ -53,50 +47,17 @@ def _complain(words: object) -> None:
     Console(stderr=True).print(Text(str(words), style="red"), soft_wrap=True)
 
 
-class Board:
-    """The live table of `clipcap run`: notebook, cell, elapsed, last metric."""
-
-    def __init__(self, jobs: list[Job]) -> None:
-        self.rows = {job.folder: ["waiting", "", ""] for job in jobs}
-        self.jobs, self.started = jobs, {}
-
-    def start(self, job: Job) -> None:
-        self.started[job.folder] = time.perf_counter()
-        self.rows[job.folder] = ["[cyan]starting", "", ""]
-
-    def cell(self, job: Job, cell: int, cells: int) -> None:
-        self.rows[job.folder][0] = f"[cyan]cell {cell + 1}/{cells}"
-
-    def finish(self, outcome: Outcome) -> None:
-        self.started.pop(outcome.job.folder, None)
-        self.rows[outcome.job.folder] = [MARKS[outcome.status], f"{outcome.seconds:.0f} s", outcome.error or ""]
-
-    def __rich__(self) -> Table:
-        table = Table("notebook", "status", "time", "last metric", box=None, pad_edge=False)
-        for job in self.jobs:
-            status, elapsed, note = self.rows[job.folder]
-            if job.folder in self.started:
-                elapsed, note = f"{time.perf_counter() - self.started[job.folder]:.0f} s", last_metric(job)
-            table.add_row(job.name, status, elapsed, Text(note))
-        return table
-
-
-def last_metric(job: Job) -> str:
-    """The newest line of a running job's history, in words."""
-    path = partial_folder(job) / "history.csv"
-    try:
-        last = pd.read_csv(path).iloc[-1]
-    except (OSError, IndexError, pd.errors.EmptyDataError, pd.errors.ParserError):
-        return ""  # not there yet, or a line is being written this moment
-    return f"step {last['step']:,}: {last['split']} {last['metric']} {float(last['value']):.3f}"
-
-
 @app.command()
 def run(
     experiment: Annotated[Path, typer.Argument(help="an experiment by name, such as emoji-zh, or a file of your own")],
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
+    # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
+    from clipcap_lib.board import run_with_board
+    from clipcap_lib.pipeline import ParameterError, is_fresh, plan_jobs
+    from clipcap_lib.report import write_report
+
     console = Console()
     experiment = find_experiment(experiment)
     _enter_project()
@@ -105,7 +66,7 @@ def run(
         jobs = plan_jobs(settings, reports)
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
         _refuse_unwritable(reports)
-        outcomes = _run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
+        outcomes = run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
     page = write_report(settings, outcomes, reports)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
@@ -153,23 +114,6 @@ def _findings(found: list[Finding]) -> Table:
     for finding in found:
         table.add_row(signs[finding.state], finding.name, escape(finding.note))
     return table
-
-
-def _run_with_board(console: Console, jobs: list[Job], workers: int, cell_timeout: int) -> list[Outcome]:
-    board = Board(jobs)
-
-    def report(outcome: Outcome) -> None:
-        board.finish(outcome)
-        if not console.is_terminal:  # a log gets one line a notebook, not a redrawn table
-            status, seconds, note = board.rows[outcome.job.folder]
-            line = f"{outcome.job.name:<28} {status}[/] {seconds} {escape(note)}"
-            console.print(line, highlight=False, emoji=False, soft_wrap=True)
-
-    listener = Listener(on_cell=board.cell, on_start=board.start, on_outcome=report)
-    if not console.is_terminal:
-        return run_jobs(jobs, workers, cell_timeout, listener)
-    with Live(board, console=console, refresh_per_second=2):
-        return run_jobs(jobs, workers, cell_timeout, listener)
 
 
 @app.command()
