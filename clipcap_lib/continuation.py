@@ -69,6 +69,7 @@ class _Memory:
 
     def _become(self, states: Tensor) -> None:
         self.states = states
+        # Where layers differ in shape, each shape has more parts than are lent.
         for (layer, name), part in zip(self.lent, states.unbind(), strict=False):
             setattr(layer, name, part)
 
