@@ -298,8 +298,8 @@ def main(
     torch.set_num_threads(threads)
     console = Console(width=140)
     for measured in [size] if size else SIZES:
-        place = f"{threads} threads" if DEVICE.type == "cpu" else device_name()
-        title = f"{measured}: {place}, {precision}, medians of {repetitions} interleaved repetitions"
+        place = f"{device_name()}, {threads} threads, {precision}"
+        title = f"{measured}: {place}, medians of {repetitions} interleaved repetitions"
         table = Table(*COLUMNS, title=title, caption=FLOOR)
         # Drawn after each row and not while one is measured: a table takes minutes.
         with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:

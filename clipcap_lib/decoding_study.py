@@ -133,8 +133,8 @@ def conclude(table: pd.DataFrame, images: int) -> list[str]:
 
 def _beside(row: pd.Series, plain: pd.Series) -> str:
     return (
-        f"{row.name}: CIDEr-D {row['CIDEr-D'] - plain['CIDEr-D']:+.2f} and distinct-2 "
-        f"{100 * (row['distinct-2'] - plain['distinct-2']):+.1f} points against {plain.name}, "
+        f"{row.name}: CIDEr-D {row['CIDEr-D'] - plain['CIDEr-D']:+z.2f} and distinct-2 "
+        f"{100 * (row['distinct-2'] - plain['distinct-2']):+z.1f} points against {plain.name}, "
         f"at {row['captions/s'] / plain['captions/s']:.2f} of its speed."
     )
 

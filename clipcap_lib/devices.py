@@ -1,8 +1,12 @@
 """Where the heavy work is done."""
 
 import platform
+import re
+from pathlib import Path
 
 import torch
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def best_device() -> str:
@@ -11,5 +15,13 @@ def best_device() -> str:
 
 
 def device_name() -> str:
-    """What the GPU calls itself, or else the processor."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    """What the GPU calls itself, or else the processor, and which of its instructions torch uses."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _processor() -> str:
+    known = CPUINFO.read_text() if CPUINFO.exists() else ""
+    named = re.search(r"^model name\s*: (.+)$", known, re.MULTILINE)
+    return named[1] if named else platform.processor() or platform.machine()

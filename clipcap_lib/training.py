@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -120,11 +121,15 @@ def clear_checkpoints(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context of a forward pass: bfloat16 matrix products when asked for, or where the hardware computes them."""
+def chosen_precision(device: torch.device, precision: str) -> Literal["float32", "bf16"]:
+    """What `auto` comes to on a device: bf16 where its hardware has bfloat16 matrix products."""
     native = torch.cuda.is_bf16_supported if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported
-    enabled = precision == "bf16" or (precision == "auto" and native())
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return "bf16" if precision == "bf16" or (precision == "auto" and native()) else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context of a forward pass: matrix products in the chosen precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=chosen_precision(device, precision) == "bf16")
 
 
 def dev_loss(

@@ -133,6 +133,11 @@ def test_the_conclusion_names_the_best_and_measures_contrastive_search_by_the_fi
     ]
 
 
+def test_no_difference_has_no_sign_of_a_fall():
+    sentence = study.conclude(strategies(greedy=(1.0, 0.2, 50), contrastive=(0.999, 0.1999, 25)), images=7)[-1]
+    assert "CIDEr-D +0.00 and distinct-2 +0.0 points" in sentence
+
+
 def test_nothing_is_compared_with_itself():
     assert len(study.conclude(strategies(greedy=(1.0, 0.2, 50)), images=7)) == 1
     assert len(study.conclude(strategies(contrastive=(1.0, 0.2, 50), greedy=(0.9, 0.2, 50)), images=7)) == 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clipcap_lib.batches import Padding, pack
-from clipcap_lib.training import TrainingSettings, batches, clear_checkpoints, dev_loss, train
+from clipcap_lib.training import TrainingSettings, batches, chosen_precision, clear_checkpoints, dev_loss, train
 
 SETTINGS = TrainingSettings(
     steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,
@@ -43,6 +43,15 @@ def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_pat
     pd.testing.assert_frame_equal(history, expected, atol=1e-6)
     for name, weight in whole.trainable().items():
         torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_is_what_the_hardware_computes_and_the_rest_is_kept(monkeypatch, native):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    cpu = torch.device("cpu")
+    assert chosen_precision(cpu, "auto") == ("bf16" if native else "float32")
+    for precision in ("bf16", "float32"):
+        assert chosen_precision(cpu, precision) == precision
 
 
 def test_bfloat16_learns_nearly_what_float32_learns(make_model, make_split, tmp_path, device):
