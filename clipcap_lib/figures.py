@@ -88,7 +88,8 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
         axis.set(title=f"language model {tuning}", xlabel="images seen" if x == "images" else "seconds of training")
         axis.legend(frameon=False)
     dev = pd.concat([_series(run, "dev") for run in runs])["value"]
-    axes[0, 0].set(ylabel="loss (nats per token)", ylim=(dev.min() * 0.85, min(dev.max(), dev.min() * 6) * 1.03))
+    lowest = min(dev.min(), *(_smoothed(_series(run, "train")).min() for run in runs))
+    axes[0, 0].set(ylabel="loss (nats per token)", ylim=(lowest * 0.9, min(dev.max(), dev.min() * 6) * 1.03))
     figure.suptitle("Thin: every step · bold: smoothed · dashed: dev · dot: best dev loss", fontsize=10, color=FAINT)
     return figure
 
