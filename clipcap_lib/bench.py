@@ -24,14 +24,13 @@ from clipcap_lib.devices import best_device, device_name
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.peak_memory import Peak
 from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample, Strategy
-from clipcap_lib.training import autocast
+from clipcap_lib.training import Precision, autocast
 
 SIZES = {"tiny": (3, 160, 5, 1673), "base": (12, 768, 12, 21128)}
 IMAGES, CAPTIONS, CAPTION_TOKENS = 8, 5, 18  # a training step
 NATURAL, MEAN, FIXED = 60, 18, 20  # longest and mean caption where captions end by themselves; length where none ends
 NUCLEUS = 0.8
 DEVICE = torch.device(best_device())
-Precision = Literal["float32", "bf16"]
 COLUMNS = ("what", "ours/s", "theirs/s", "ratio", "target", "floor/s", "of it", "at floors", "MB", "theirs MB")
 FLOOR = (
     "floor/s: the matrix products of our decoding alone, at their own numbers of rows; of it: how much of "

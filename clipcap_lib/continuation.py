@@ -121,18 +121,18 @@ class Continuation:
         self.embed, self.head = language_model.get_input_embeddings(), lm_head(language_model)
         self.body = language_model.base_model
         self.short_step = Gpt2Step(self.body) if is_plain_gpt2(language_model) else None
-        self.layers = language_model.config.get_text_config().num_hidden_layers
+        layers = language_model.config.get_text_config().num_hidden_layers
         self.capacity, self.dtype = prefix.shape[1] + beside, self.embed.weight.dtype
         self.room = min(self.capacity, max(FIRST_ROOM, prefix.shape[1]))
         self.memories: dict[torch.Size, _Memory] = {}  # one for most models; layers of some differ in width
-        self.cache = Cache(layers=[_InPlaceLayer(self._lend, self.capacity) for _ in range(self.layers)])
+        self.cache = Cache(layers=[_InPlaceLayer(self._lend, self.capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
         self.positions = torch.arange(self.capacity, device=prefix.device)[None]
         self.prefix_hidden = self._forward(prefix.to(self.dtype), None)
 
     def _lend(self, layer: _InPlaceLayer, name: str, states: Tensor) -> None:
         if states.shape not in self.memories:
-            self.memories[states.shape] = _Memory(2 * self.layers, self.room, states)
+            self.memories[states.shape] = _Memory(2 * len(self.cache.layers), self.room, states)
         self.memories[states.shape].lend(layer, name)
 
     @property

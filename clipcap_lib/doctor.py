@@ -83,11 +83,10 @@ def _torchvision() -> Finding:
 
 
 def _gpu() -> Finding:
-    import torch
+    from clipcap_lib.devices import best_device, device_name
 
-    there = torch.cuda.is_available()
-    name = torch.cuda.get_device_name() if there else ""
-    return _found("GPU", there, name, f"none: {os.cpu_count()} CPU cores do the work", "optional")
+    advice = f"none: {os.cpu_count()} CPU cores do the work"
+    return _found("GPU", best_device() == "cuda", device_name(), advice, "optional")
 
 
 # --- an experiment -------------------------------------------------------------------------------------------------

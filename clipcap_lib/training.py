@@ -22,6 +22,7 @@ from clipcap_lib.features import Features
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 
 HISTORY_COLUMNS = ["step", "images", "seconds", "split", "metric", "value"]
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def clear_checkpoints(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def chosen_precision(device: torch.device, precision: str) -> Literal["float32", "bf16"]:
+def chosen_precision(device: torch.device, precision: str) -> Precision:
     """What `auto` comes to on a device: bf16 where its hardware has bfloat16 matrix products."""
     native = torch.cuda.is_bf16_supported if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported
     return "bf16" if precision == "bf16" or (precision == "auto" and native()) else "float32"

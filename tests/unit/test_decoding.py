@@ -722,12 +722,12 @@ def test_every_strategy_works_in_bfloat16(family, strategy, device):
             assert len(ids) == 0 or (ours - expected).abs().mean() < 1.0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @families
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=describe)
-def test_a_gpu_writes_what_the_cpu_writes(family, strategy):
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+def test_a_gpu_writes_what_the_cpu_writes(family, strategy, device):
     model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
-    on_gpu = decode(copy.deepcopy(model).cuda(), FEATURES, strategy, TWELVE, KEYS, **helpers)
+    on_gpu = decode(copy.deepcopy(model).to(device), FEATURES, strategy, TWELVE, KEYS, **helpers)
     assert tokens(on_gpu) == tokens(decode(model, FEATURES, strategy, TWELVE, KEYS, **helpers))
 
 

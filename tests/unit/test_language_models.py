@@ -115,7 +115,7 @@ def test_greedy_and_beams_equal_generate(config):
 
 
 @usable
-def test_of_several_samples_the_first_is_the_one_drawn_alone(config):
+def test_a_sample_drawn_alone_is_among_several(config):
     model = captioner(config)
     several = decode(model, FEATURES, Sample(top_p=0.9, n=3), TWELVE)
     alone = decode(model, FEATURES, Sample(top_p=0.9, n=1), TWELVE)
