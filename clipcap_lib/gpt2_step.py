@@ -17,8 +17,8 @@ from transformers.activations import NewGELUActivation
 from transformers.cache_utils import Cache
 from transformers.pytorch_utils import Conv1D
 
-from clipcap_lib.affine import affine
-from clipcap_lib.gelu import TanhGelu, gelu
+from clipcap_lib.affine import affine, affine_gelu
+from clipcap_lib.gelu import TanhGelu
 
 
 class _Block(NamedTuple):
@@ -39,8 +39,8 @@ class Gpt2Step:
         self.heads, self.places, self.last_norm = body.config.num_attention_heads, body.wpe.weight, _norm(body.ln_f)
         self.blocks = [
             _Block(
-                _norm(block.ln_1), _affine(block.attn.c_attn), _affine(block.attn.c_proj),
-                _norm(block.ln_2), _affine(block.mlp.c_fc), _affine(block.mlp.c_proj),
+                _norm(block.ln_1), _with(affine, block.attn.c_attn), _with(affine, block.attn.c_proj),
+                _norm(block.ln_2), _with(affine_gelu, block.mlp.c_fc), _with(affine, block.mlp.c_proj),
             )
             for block in body.h
         ]  # fmt: skip
@@ -59,12 +59,12 @@ class Gpt2Step:
             query, key, value = joint.permute(2, 0, 3, 1, 4)
             mixed = _attend(query, *layer.update(key, value), mask)
             hidden += block.mix(mixed.transpose(1, 2).reshape(-1, width))
-            hidden += block.narrow(gelu(block.widen(block.before_mlp(hidden))))
+            hidden += block.narrow(block.widen(block.before_mlp(hidden)))
         return self.last_norm(hidden).view(rows, k, width)
 
 
-def _affine(part: Conv1D) -> Callable[[Tensor], Tensor]:
-    return partial(affine, weight=part.weight, bias=part.bias)
+def _with(function: Callable[..., Tensor], part: Conv1D) -> Callable[[Tensor], Tensor]:
+    return partial(function, weight=part.weight, bias=part.bias)
 
 
 def _norm(part: nn.LayerNorm) -> Callable[[Tensor], Tensor]:

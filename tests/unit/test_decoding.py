@@ -9,6 +9,7 @@ from itertools import takewhile
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders
 from tokenizers.models import Unigram, WordPiece
 from transformers import (
@@ -29,7 +30,7 @@ from transformers import (
 import clipcap_lib.affine
 import clipcap_lib.continuation
 import clipcap_lib.contrastive
-from clipcap_lib.affine import affine
+from clipcap_lib.affine import affine, affine_gelu
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
 from clipcap_lib.gpt2_step import is_plain_gpt2
@@ -511,9 +512,10 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
 
 
 KERNELS = {
-    "addmm": {"LARGE": math.inf},
-    "oneDNN": {"LARGE": 0, "LARGE_A_ROW": 0, "SHARED_A_ROW": 0},
-    "by columns": {"LARGE": 0, "SHARED_A_ROW": math.inf},
+    "addmm": {"AVX512": False, "LARGE": math.inf},
+    "oneDNN": {"AVX512": False, "LARGE": 0, "LARGE_A_ROW": 0, "SHARED_A_ROW": 0},
+    "oneDNN with AVX-512": {"AVX512": clipcap_lib.affine.ONEDNN, "LARGE": 0},
+    "by columns": {"AVX512": False, "LARGE": 0, "SHARED_A_ROW": math.inf},
 }
 
 
@@ -531,6 +533,8 @@ def test_a_product_is_the_same_by_every_kernel(kernel, rows, monkeypatch):
         for laid_out, added in ((weight, bias), (weight.t().contiguous().t(), None)):
             expected = x.double() @ weight.double() + (0 if added is None else added)
             torch.testing.assert_close(affine(x, laid_out, added).double(), expected, atol=1e-5, rtol=1e-5)
+        expected = F.gelu(x.double() @ weight.double() + bias, approximate="tanh")
+        torch.testing.assert_close(affine_gelu(x, weight, bias).double(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_short_step_is_for_plain_gpt2_only(make_model):
