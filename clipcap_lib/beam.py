@@ -1,4 +1,4 @@
-"""Beam search over prefixes: the beams of an image share one row of the cache, and none of it is ever copied."""
+"""Beam search over prefixes: the beams of an image share one row of the cache, and parents are not copied."""
 
 import torch
 from torch import Tensor
@@ -10,13 +10,15 @@ from clipcap_lib.sampling import most_probable, write
 from clipcap_lib.strategies import Beam
 
 NEVER = float("-inf")  # the score of a hypothesis that does not count
+TIDY = 10  # steps, after which what no beam looks back at any more leaves the cache: in long captions most of it
 
 
 def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
     """Continue prefixes [B, P, n] by the hypotheses of the highest score, the `n` best of each image first.
 
     The same hypotheses and scores as transformers' `generate(num_beams=…, early_stopping=False)`. All beams of an image
-    are written into one row; which positions are a beam's own past is a mask, so choosing parents moves no keys.
+    are written into one row; which positions are a beam's own past is a mask, so choosing parents moves no keys. What
+    is nobody's past is dropped now and then.
     """
     if strategy.width == 1:
         return _one_beam(model, prefix, rules, strategy)
@@ -39,6 +41,8 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
             departure = Departure.of(done)
             lm.leave(departure)
             beams.leave(departure)
+        if beams.step % TIDY == 0:
+            lm.keep(prefix.shape[1], beams.tidy())
         hidden = lm.step(beams.latest, beams.mask)
 
 
@@ -54,14 +58,14 @@ def _one_beam(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam)
 class _Beams:
     """The running and the finished hypotheses of every image: B images, W beams, up to `limit` tokens each.
 
-    The token that beam w reads at step s stands in column s · W + w. The additive `mask` [B, 1, W, P + W · step] shows
-    a beam the prefix and the columns of its own past, one a step: tokens and their log-probabilities [B, W · limit]
-    stay where they were written, and only the mask follows the parents.
+    Each step adds W columns, one for the token that each beam reads. The additive `mask` [B, 1, W, P + columns] shows a
+    beam the prefix and the columns of its own past, one a step: tokens and their log-probabilities [B, W · limit] stay
+    where they were written, and only the mask follows the parents.
     """
 
     def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
         images, self.prefix_length, _ = lm.prefix_hidden.shape
-        self.rules, self.strategy, self.step = rules, strategy, 0
+        self.rules, self.strategy, self.step, self.columns = rules, strategy, 0, 0
         width, device = strategy.width, lm.prefix_hidden.device
         columns, finished = (images, width * rules.limit), (images, width, rules.limit)
         self.images = torch.arange(images, device=device)
@@ -80,7 +84,7 @@ class _Beams:
     @property
     def latest(self) -> Tensor:
         """The tokens [B, W] that the beams have chosen and not read."""
-        return self.tokens[:, (self.step - 1) * self.strategy.width : self.step * self.strategy.width]
+        return self.tokens[:, self.columns - self.strategy.width : self.columns]
 
     def advance(self, own: Tensor, totals: Tensor) -> Tensor | None:
         """Take one more token; true [B] where no running beam can still win, `None` where none has finished anywhere.
@@ -127,13 +131,24 @@ class _Beams:
     def _branch(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor) -> None:
         """Each beam inherits its parent's past and adds the column its own token [B, W] is about to take."""
         images, width = parents.shape
-        here = self.step * width
         rows = (parents + width * torch.arange(images, device=parents.device)[:, None]).flatten()
         inherited = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
         self.mask = torch.cat([inherited, self.own_column], dim=-1)
-        self.tokens[:, here : here + width], self.steps[:, here : here + width] = tokens, own
+        here = slice(self.columns, self.columns + width)
+        self.tokens[:, here], self.steps[:, here] = tokens, own
         self.scores = scores
-        self.step += 1
+        self.step, self.columns = self.step + 1, here.stop
+
+    def tidy(self) -> Tensor:
+        """Drop columns of no beam's past; of those that have been read, the ones that stay [B, columns - W]."""
+        seen = (self.mask[:, 0, :, self.prefix_length :] == 0).any(1)
+        self.columns = int(seen.sum(1).max())  # an image with fewer keeps some of its unseen ones, in front
+        stay = seen.to(torch.uint8).argsort(dim=1, stable=True)[:, -self.columns :]
+        for values in (self.tokens, self.steps):
+            values[:, : self.columns] = values.gather(1, stay)
+        prefix, past = self.mask.tensor_split((self.prefix_length,), dim=-1)
+        self.mask = torch.cat([prefix, past.gather(-1, stay[:, None, None].expand(*past.shape[:3], -1))], dim=-1)
+        return stay[:, : -self.strategy.width]
 
     def _decided(self) -> Tensor:
         """True [B] where W hypotheses have finished and none that runs can be better than the worst of them."""

@@ -46,7 +46,7 @@ def contrastive_search(
         script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
         if script.step == rules.limit or stopping.all():
             return script.captions()
-        lm.keep_one(best, k)
+        lm.keep(lm.length - k, best[:, None])
         past.add(unit[chosen])
         if stopping.any():
             departure = Departure.of(stopping)

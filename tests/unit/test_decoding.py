@@ -28,6 +28,7 @@ from transformers import (
 )
 
 import clipcap_lib.affine
+import clipcap_lib.beam
 import clipcap_lib.continuation
 import clipcap_lib.contrastive
 from clipcap_lib.affine import affine, affine_gelu
@@ -159,6 +160,22 @@ def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, 
     model = captioner(family, prefix_length)
     ours = decode(model, FEATURES[:batch], Beam(), TWELVE)
     assert tokens(ours) == generate(model, FEATURES[:batch], do_sample=False, num_beams=5)
+
+
+@families
+@pytest.mark.parametrize("steps", [1, 5])
+@torch.inference_mode()
+def test_what_no_beam_looks_back_at_leaves_the_cache_and_changes_nothing(family, steps, monkeypatch):
+    lengths = []
+    step = Continuation.step
+    monkeypatch.setattr(clipcap_lib.beam, "TIDY", steps)
+    monkeypatch.setattr(Continuation, "step", lambda lm, *read: (lengths.append(lm.length), step(lm, *read))[1])
+    model, constraints = captioner(family), TWELVE.model_copy(update={"no_repeat_ngram": 2})
+    ours = tokens(decode(model, FEATURES, Beam(), constraints))
+    assert ours == generate(model, FEATURES, do_sample=False, num_beams=5, no_repeat_ngram_size=2)
+    everything = [model.config.prefix_length + 5 * read for read in range(len(lengths))]
+    assert all(length <= least for length, least in zip(lengths, everything, strict=True))
+    assert lengths[-1] < everything[-1] - 5
 
 
 @torch.inference_mode()
