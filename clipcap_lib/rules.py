@@ -64,7 +64,7 @@ class Rules:
         if not self.processors:
             return logits
         allowed = self.processors(written(), logits)
-        if (allowed.view(-1, alternatives * allowed.shape[1]).amax(-1) == float("-inf")).any():
+        if (allowed.amax(-1).view(-1, alternatives).amax(-1) == float("-inf")).any():
             raise ValueError("the constraints leave a caption no token to go on with; loosen one of them")
         return allowed
 
