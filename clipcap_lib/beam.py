@@ -60,7 +60,7 @@ class _Beams:
 
     Each step adds W columns, one for the token that each beam reads. The additive `mask` [B, 1, W, P + columns] shows a
     beam the prefix and the columns of its own past, one a step: tokens and their log-probabilities [B, W · limit] stay
-    where they were written, and only the mask follows the parents.
+    where they were written until `tidy` moves them up, and only the mask follows the parents.
     """
 
     def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
