@@ -1,7 +1,8 @@
 """Greedy decoding and sampling: one token a row and step, rows leave when they are done."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
 from clipcap_lib.strategies import Greedy, _Sampling
 
 Choose = Callable[[Tensor, Transcript], Tensor]
-NUCLEI = (64, 1024)  # how many of the likeliest tokens are sorted before all are
+NUCLEI = (24, 128, 1024)  # so many of the likeliest tokens are sorted before all are
 UNSURE = 1e-5  # a cumulative probability this near to top_p: let the library's warper decide
 
 
@@ -66,57 +67,74 @@ def _uniform(name: str, count: int) -> Tensor:
 
 def draw(logits: Tensor, strategy: _Sampling, uniform: Tensor) -> Tensor:
     """Token ids [rows] by the inverse of the filtered cumulative distribution at `uniform` [rows] in [0, 1)."""
-    scores, ids = filtered(logits, strategy)
-    cumulative = scores.double().softmax(-1).cumsum(-1)
-    place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
-    return place[:, 0] if ids is None else ids.gather(1, place)[:, 0]
+    tokens = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    for rows, scores, ids in filtered(logits, strategy):
+        cumulative = scores.double().softmax(-1).cumsum(-1)
+        place = torch.searchsorted(cumulative, uniform[rows, None] * cumulative[:, -1:], right=True)
+        tokens[rows] = (place if ids is None else ids.gather(1, place))[:, 0]
+    return tokens
 
 
-def filtered(logits: Tensor, strategy: _Sampling) -> tuple[Tensor, Tensor | None]:
-    """What may be drawn, as scores with the rest at −∞, and the token ids of the columns; `None`: the whole vocabulary.
+def filtered(logits: Tensor, strategy: _Sampling) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """What may be drawn: in parts of the batch, rows, scores with the rest at −∞, and token ids of the scores' columns.
 
-    The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide;
-    a GPU sorts them all in the time it takes to ask whether it must.
+    The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide.
+    A row that they leave open goes on alone; without ids the columns are the vocabulary.
     """
     if strategy.temperature != 1:
         logits = TemperatureLogitsWarper(strategy.temperature)(None, logits)
-    rest = _warpers(strategy)
-    if strategy.top_k and strategy.top_k < logits.shape[-1]:
-        scores, ids = logits.topk(strategy.top_k + 1)
-        # A tie at the edge would let more than k in; one before it is broken by the warpers that sort, as they find it.
-        edge = scores if rest else scores[:, -2:]
-        if (edge[:, :-1] > edge[:, 1:]).all():
-            return _in_order(rest(None, scores[:, :-1]) if rest else scores[:, :-1], ids[:, :-1])
-        logits = TopKLogitsWarper(strategy.top_k)(None, logits)
-    elif logits.device.type == "cpu" and strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1):
-        for size in NUCLEI:
-            if size < logits.shape[-1] and (nucleus := _nucleus(logits, strategy.top_p, size)):
-                return nucleus
-    return (rest(None, logits) if rest else logits), None
+    rows = torch.arange(len(logits), device=logits.device)
+    for likeliest in _shortcuts(strategy, logits):
+        scores, ids, sure = likeliest(logits)
+        if sure.all():
+            yield rows, *_in_order(scores, ids)
+            return
+        yield rows[sure], *_in_order(scores[sure], ids[sure])
+        rows, logits = rows[~sure], logits[~sure]
+    yield rows, _warpers(strategy)(None, logits), None
 
 
-def _nucleus(logits: Tensor, top_p: float, size: int) -> tuple[Tensor, Tensor] | None:
-    """The top-p filter from the `size` likeliest tokens alone; `None` where they cannot settle it."""
+def _shortcuts(strategy: _Sampling, logits: Tensor) -> list[Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
+    """From logits to the scores and ids of the likeliest tokens, filtered, and whether they settle a row [rows]."""
+    vocabulary = logits.shape[-1]
+    if strategy.top_k:
+        return [partial(_top_k, strategy)] if strategy.top_k < vocabulary else []
+    # A GPU sorts all tokens in the time it takes to ask whether it must.
+    nucleus_alone = strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1)
+    sizes = NUCLEI if nucleus_alone and logits.device.type == "cpu" else ()
+    return [partial(_top_p, strategy.top_p, size) for size in sizes if size < vocabulary]
+
+
+def _top_k(strategy: _Sampling, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    scores, ids = logits.topk(strategy.top_k + 1)
+    rest = LogitsProcessorList(_warpers(strategy)[1:])
+    # A tie at the edge would let more than k in; one before it is broken by the warpers that sort, as they find it.
+    edge = scores if rest else scores[:, -2:]
+    scores, ids = scores[:, :-1], ids[:, :-1]
+    return (rest(None, scores) if rest else scores), ids, (edge[:, :-1] > edge[:, 1:]).all(-1)
+
+
+def _top_p(top_p: float, size: int, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scores, ids = logits.topk(size)
-    cumulative = (scores - logits.logsumexp(-1, keepdim=True)).exp().cumsum(-1)
+    cumulative = logits.softmax(-1).gather(1, ids).cumsum(-1)
     beyond = cumulative[:, :-1] >= top_p  # the token that crosses top_p is still in
     first_out = (size - beyond.sum(-1, keepdim=True)).clamp(max=size - 1)
     tied = (scores.gather(1, first_out) == scores.gather(1, first_out - 1))[:, 0]
     unsure = (cumulative[:, -1] < top_p + UNSURE) | ((cumulative - top_p).abs() < UNSURE).any(-1) | tied
-    if unsure.any():
-        return None
     scores[:, 1:].masked_fill_(beyond, float("-inf"))
-    return _in_order(scores, ids)
+    return scores, ids, ~unsure
 
 
 def _in_order(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns by token id: a draw must not depend on whether other rows made the whole vocabulary necessary."""
+    """Columns by token id, not by score: rounding may swap two scores, and a draw must not change for it."""
     ids, order = ids.sort(-1)
     return scores.gather(1, order), ids
 
 
 def _warpers(strategy: _Sampling) -> LogitsProcessorList:
     warpers = LogitsProcessorList()
+    if strategy.top_k:
+        warpers.append(TopKLogitsWarper(strategy.top_k))
     if strategy.top_p < 1:
         warpers.append(TopPLogitsWarper(strategy.top_p))
     if strategy.min_p:

@@ -394,23 +394,27 @@ def warped(logits, strategy):
     ids=str,
 )  # fmt: skip
 def test_the_filtered_distribution_is_that_of_the_library(options, scale):
-    """Peaked logits are settled by the first tokens alone, flat ones need the whole vocabulary."""
-    logits = torch.randn(50, 3000, generator=torch.Generator().manual_seed(7)) * scale
+    """Peaked rows are settled by the first tokens alone, flat ones need the whole vocabulary."""
+    spread = scale * torch.linspace(0.2, 2, 50)[:, None]
+    logits = torch.randn(50, 3000, generator=torch.Generator().manual_seed(7)) * spread
     logits[:, 5] = float("-inf")
     strategy = Sample(**options)
-    scores, ids = filtered(logits.clone(), strategy)
-    ours = scores.softmax(-1)
-    if ids is not None:
-        ours = torch.zeros_like(logits).scatter_(1, ids, ours)
+    ours = torch.full_like(logits, math.nan)
+    for rows, scores, ids in filtered(logits.clone(), strategy):
+        found = scores.softmax(-1)
+        ours[rows] = found if ids is None else torch.zeros_like(logits[rows]).scatter_(1, ids, found)
     expected = warped(logits, strategy)
     assert torch.equal(ours > 0, expected > 0)
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-4)
 
 
 def test_ties_at_the_edge_of_top_k_stay_in_as_in_the_library():
-    logits = torch.tensor([[3.0, 1.0, 1.0, 1.0, 0.0]])
-    scores, ids = filtered(logits, Sample(top_k=2))
-    assert ids is None
+    logits = torch.tensor([[3.0, 1.0, 1.0, 1.0, 0.0], [4.0, 3.0, 2.0, 1.0, 0.0]])
+    (settled, _, ids), (open_row, scores, every) = filtered(logits, Sample(top_k=2))
+    assert settled.tolist() == [1]
+    assert ids.tolist() == [[0, 1]]
+    assert open_row.tolist() == [0]
+    assert every is None
     assert torch.isfinite(scores).tolist() == [[True, True, True, True, False]]
 
 
@@ -441,7 +445,7 @@ def test_sampling_draws_from_the_distribution(options):
 
 @pytest.mark.parametrize("options", [{"top_p": 0.9}, {"top_k": 7}, {"top_k": 30, "top_p": 0.6}], ids=str)
 def test_a_draw_does_not_depend_on_the_other_rows(options):
-    """Peaked rows are settled by their likeliest tokens; beside a flat or a tied one the whole vocabulary is sorted."""
+    """Peaked rows are settled by their likeliest tokens; for a flat or a tied one the whole vocabulary is sorted."""
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(40, 3000, generator=generator) * torch.linspace(0.1, 8, 40)[:, None]
     logits[7, :40] = 30.0  # a tie at the edge of top-k and of the nucleus
@@ -449,8 +453,8 @@ def test_a_draw_does_not_depend_on_the_other_rows(options):
     together = draw(logits.clone(), strategy, uniform).tolist()
     alone = [draw(logits[i : i + 1].clone(), strategy, uniform[i : i + 1]).item() for i in range(40)]
     assert together == alone
-    paths = {filtered(logits[i : i + 1].clone(), strategy)[1] is None for i in range(40)}
-    assert paths == {True, False}, "some rows alone should need the whole vocabulary, and some not"
+    paths = [ids is None for _, _, ids in filtered(logits.clone(), strategy)]
+    assert {True, False} == set(paths), "some rows should need the whole vocabulary, and some not"
 
 
 @pytest.mark.parametrize("options", [{"top_k": 50, "top_p": 0.9}, {"top_k": 50, "typical_p": 0.5}, {"top_k": 50}])
