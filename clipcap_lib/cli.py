@@ -264,6 +264,6 @@ def gallery(reports: Annotated[Path, typer.Option(help="folder of reports")] = P
     from clipcap_lib.gallery import write_gallery
 
     _enter_project()
-    with _refusing(FileNotFoundError):
+    with _refusing(FileNotFoundError, ValueError):
         for path in write_gallery(reports / "emoji-zh", reports / "gallery"):
             typer.echo(path)

@@ -16,7 +16,7 @@ FIGURES = {
 def write_gallery(report: Path, gallery: Path) -> list[Path]:
     """Write each figure of `FIGURES` as a PNG file; return the paths.
 
-    Raises `FileNotFoundError` when the report has not been made, `LookupError` when a notebook lost its figure.
+    Raises `FileNotFoundError` when the report has not been made, `ValueError` when a notebook lost its figure.
     """
     gallery.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -39,4 +39,4 @@ def first_figure_under(path: Path, heading: str) -> bytes:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
                     return base64.b64decode(output["data"]["image/png"])
-    raise LookupError(f"{path}: no figure under the heading {heading!r}")
+    raise ValueError(f"{path}: no figure under the heading {heading!r}; run `make report` again")

@@ -131,12 +131,14 @@ def protocol(
 
 def check_pairs(candidates: dict[str, str], references: dict[str, list[str]]) -> None:
     """Raise `ValueError` unless every image has one caption and at least one reference."""
-    problems = {
-        "images have references but no caption": references.keys() - candidates.keys(),
-        "captions have no reference": candidates.keys() - references.keys(),
-        "images have an empty list of references": {image for image, texts in references.items() if not texts},
-    }
-    found = [f"{len(ids):,} {what}: {', '.join(sorted(ids)[:3])}" for what, ids in problems.items() if ids]
+    made, given = candidates.keys(), references.keys()
+    empty = {image for image, texts in references.items() if not texts}
+    problems = (
+        (given - made, "images have references but no caption", "caption them, or take their references out"),
+        (made - given, "captions have no reference", "take them out, or give both files the same ids"),
+        (empty, "images have an empty list of references", "give them one"),
+    )
+    found = [f"{len(ids):,} {what}: {', '.join(sorted(ids)[:3])} ({remedy})" for ids, what, remedy in problems if ids]
     if found or not references:
         raise ValueError("; ".join(found) or "there is nothing to score")
 

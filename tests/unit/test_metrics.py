@@ -175,8 +175,8 @@ def test_agreement_prefers_what_the_others_say():
 @pytest.mark.parametrize(
     ("made", "references", "message"),
     [
-        ({"a": "x"}, {"a": ["x"], "b": ["y"]}, "1 images have references but no caption: b"),
-        ({"a": "x", "c": "z"}, {"a": ["x"]}, "1 captions have no reference: c"),
+        ({"a": "x"}, {"a": ["x"], "b": ["y"]}, r"1 images have references but no caption: b \(caption them, or"),
+        ({"a": "x", "c": "z"}, {"a": ["x"]}, r"1 captions have no reference: c \(take them out, or"),
         ({"a": "x"}, {"a": []}, "empty list of references: a"),
         ({}, {}, "nothing to score"),
     ],

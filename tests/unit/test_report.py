@@ -1,13 +1,16 @@
 """Pages: failures are red with their cell, figures are described by their heading, the gallery finds its own."""
 
 import base64
+import shutil
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from typer.testing import CliRunner
 
+from clipcap_lib.cli import app
 from clipcap_lib.experiment import load_experiment
-from clipcap_lib.gallery import first_figure_under
+from clipcap_lib.gallery import FIGURES, first_figure_under
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.report import render_notebook, write_report
 
@@ -41,8 +44,19 @@ def test_a_rendered_notebook_folds_code_and_describes_figures(notebook):
 
 def test_a_figure_is_found_under_its_heading(notebook):
     assert first_figure_under(notebook, "损失曲线") == b"\x89PNG picture"
-    with pytest.raises(LookupError, match="Nowhere"):
+    with pytest.raises(ValueError, match="Nowhere"):
         first_figure_under(notebook, "Nowhere")
+
+
+def test_a_gallery_without_a_figure_is_refused_in_one_line(notebook, tmp_path):
+    for name, _ in FIGURES.values():
+        copy = tmp_path / "emoji-zh" / "notebooks" / name / "notebook.ipynb"
+        copy.parent.mkdir(parents=True)
+        shutil.copy(notebook, copy)
+    result = CliRunner().invoke(app, ["gallery", "--reports", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "no figure under the heading" in result.output
+    assert result.output.count("\n") == 1
 
 
 def test_a_failed_notebook_is_named_with_its_cell(project, tmp_path):
