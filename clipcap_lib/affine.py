@@ -10,6 +10,7 @@ from clipcap_lib.gelu import gelu
 # it takes up to 1.8 times as long from about 40 rows on, and for a small weight its call costs more than it saves.
 LARGE, LARGE_A_ROW = 2**19, 2**16
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+LINEAR = torch.ops.mkldnn._linear_pointwise.default if ONEDNN else None
 # Where arithmetic decides, MKL shares few rows out among threads badly: a part of the columns for each saves 5 to 15 %.
 SHARED_A_ROW = 2**17
 # With AVX-512 (AMD EPYC 9004) oneDNN takes 0.3 to 0.9 of the time of the others at any number of rows, and a tenth less
@@ -18,47 +19,43 @@ AVX512 = ONEDNN and torch.backends.cpu.get_cpu_capability() == "AVX512"
 MUCH = 8_000_000
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [rows, n] · weight [n, m] + bias [m]; gradients do not pass."""
-    if AVX512:
-        if _is_much(x, weight):
-            return _by_onednn(x, weight, bias)
-    elif _is_large(x, weight):
-        rows, numbers, threads = x.shape[0], weight.numel(), torch.get_num_threads()
-        if bias is not None and threads > 1 and weight.shape[1] % threads == 0 and numbers < rows * SHARED_A_ROW:
-            return _by_columns(x, weight, bias, threads)
-        if ONEDNN and numbers >= rows * LARGE_A_ROW:
-            return _by_onednn(x, weight, bias)
-    return torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
+class Affine:
+    """x [rows, n] · weight [n, m] + bias [m] by the kernel that is fastest for so many rows; gradients do not pass.
 
+    For the steps of a search: what the choice asks of a weight is asked once.
+    """
 
-def affine_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The GELU of `affine`."""
-    if AVX512 and _is_much(x, weight):
-        return _by_onednn(x, weight, bias, "gelu", "tanh")
-    return gelu(affine(x, weight, bias))
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self.weight, self.bias, self.transposed, self.numbers = weight, bias, weight.t(), weight.numel()
+        self.choice = weight.dtype == torch.float32 and weight.device.type == "cpu"  # elsewhere one kernel does it all
 
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = x.shape[0]
+        if self._is_much(rows):
+            return self._by_onednn(x)
+        if not AVX512 and self.choice and self.numbers >= LARGE and rows > 1:
+            threads = torch.get_num_threads()
+            shared = self.bias is not None and threads > 1 and self.weight.shape[1] % threads == 0
+            if shared and self.numbers < rows * SHARED_A_ROW:
+                return self._by_columns(x, threads)
+            if ONEDNN and self.numbers >= rows * LARGE_A_ROW:
+                return self._by_onednn(x)
+        return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
 
-def _is_much(x: Tensor, weight: Tensor) -> bool:
-    numbers = weight.numel()  # sizes first, because a tiny model's step asks for every product
-    return (numbers >= LARGE or x.shape[0] * numbers >= MUCH) and _in_float32_on_cpu(x, weight)
+    def gelu(self, x: Tensor) -> Tensor:
+        """The GELU of it, in its tanh form."""
+        return self._by_onednn(x, "gelu", "tanh") if self._is_much(x.shape[0]) else gelu(self(x))
 
+    def _is_much(self, rows: int) -> bool:
+        return AVX512 and self.choice and (self.numbers >= LARGE or rows * self.numbers >= MUCH)
 
-def _is_large(x: Tensor, weight: Tensor) -> bool:
-    return weight.numel() >= LARGE and x.shape[0] > 1 and _in_float32_on_cpu(x, weight)
+    def _by_onednn(self, x: Tensor, then: str = "none", form: str = "") -> Tensor:
+        return LINEAR(x, self.transposed, self.bias, then, [], form)
 
-
-def _in_float32_on_cpu(x: Tensor, weight: Tensor) -> bool:
-    return x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu"
-
-
-def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none", form: str = "") -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, then, [], form)
-
-
-def _by_columns(x: Tensor, weight: Tensor, bias: Tensor, parts: int) -> Tensor:
-    """As one product a thread, each with its own columns of the weight; adding the bias puts them side by side."""
-    products = torch.bmm(x.expand(parts, -1, -1), weight.view(len(weight), parts, -1).transpose(0, 1))
-    found = x.new_empty(len(x), parts, weight.shape[1] // parts)
-    torch.add(products.transpose(0, 1), bias.view(parts, -1), out=found)
-    return found.flatten(1)
+    def _by_columns(self, x: Tensor, parts: int) -> Tensor:
+        """As one product a thread, each with its own columns of the weight; adding the bias puts them side by side."""
+        columns = self.weight.view(len(self.weight), parts, -1).transpose(0, 1)
+        products = torch.bmm(x.expand(parts, -1, -1), columns)
+        found = x.new_empty(len(x), parts, columns.shape[2])
+        torch.add(products.transpose(0, 1), self.bias.view(parts, -1), out=found)
+        return found.flatten(1)

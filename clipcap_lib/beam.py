@@ -131,7 +131,8 @@ class _Beams:
     def _branch(self, scores: Tensor, parents: Tensor, tokens: Tensor, own: Tensor) -> None:
         """Each beam inherits its parent's past and adds the column its own token [B, W] is about to take."""
         images, width = parents.shape
-        rows = (parents + width * torch.arange(images, device=parents.device)[:, None]).flatten()
+        first = torch.arange(0, images * width, width, device=parents.device)
+        rows = (parents + first[:, None]).flatten()
         inherited = self.mask.flatten(0, 2).index_select(0, rows).view(self.mask.shape)
         self.mask = torch.cat([inherited, self.own_column], dim=-1)
         here = slice(self.columns, self.columns + width)

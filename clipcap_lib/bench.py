@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
-from clipcap_lib.affine import affine
+from clipcap_lib.affine import Affine
 from clipcap_lib.batches import pack
 from clipcap_lib.decoding import Constraints, decode
 from clipcap_lib.devices import best_device, device_name
@@ -222,8 +222,8 @@ class Floor:
     def __init__(self, model: ClipCapModel) -> None:
         language_model = model.language_model
         self.prefix_length = model.config.prefix_length
-        self.head = [(language_model.get_output_embeddings().weight.t(), None)]
-        self.body = [(part.weight, part.bias) for part in language_model.modules() if isinstance(part, Conv1D)]
+        self.head = [Affine(language_model.get_output_embeddings().weight.t())]
+        self.body = [Affine(part.weight, part.bias) for part in language_model.modules() if isinstance(part, Conv1D)]
         self._measured: dict[tuple[int, int], float] = {}
 
     def seconds(self, images: int, alive: Sequence[int], heads: float = 1.0) -> float:
@@ -239,12 +239,12 @@ class Floor:
 
 
 @torch.inference_mode()
-def _products(parts: list[tuple[Tensor, Tensor | None]], rows: int) -> Callable[[], None]:
-    inputs = {len(weight): torch.randn(rows, len(weight)).to(weight) for weight, _ in parts}
+def _products(parts: list[Affine], rows: int) -> Callable[[], None]:
+    inputs = {len(part.weight): torch.randn(rows, len(part.weight)).to(part.weight) for part in parts}
 
     def multiply() -> None:
-        for weight, bias in parts:
-            affine(inputs[len(weight)], weight, bias)
+        for part in parts:
+            part(inputs[len(part.weight)])
 
     return multiply
 

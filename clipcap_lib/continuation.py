@@ -132,7 +132,6 @@ class Continuation:
         self.memories: dict[torch.Size, _Memory] = {}  # one for most models; layers of some differ in width
         self.cache = Cache(layers=[_InPlaceLayer(self._lend, self.capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
-        self.positions = torch.arange(self.capacity, device=prefix.device)[None]
         self.prefix_hidden = self._forward(prefix.to(self.dtype), None)
 
     def _lend(self, layer: _InPlaceLayer, name: str, states: Tensor) -> None:
@@ -157,9 +156,8 @@ class Continuation:
     def _forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         # A prefix takes a position a token; after it, all tokens of a step stand side by side at one.
         after_prefix, k = self.position > 0, inputs.shape[1]
-        count = 1 if after_prefix else k
-        positions = self.positions[:, self.position : self.position + count].expand(-1, k)
-        self.position += count
+        positions = slice(self.position, self.position + (1 if after_prefix else k))
+        self.position = positions.stop
         if self.short_step:
             mask = mask if after_prefix else _causal(inputs)
             return self.short_step(inputs, positions, mask, self.cache)
@@ -170,7 +168,7 @@ class Continuation:
             mask = mask.contiguous().expand(len(inputs), -1, -1, -1)
         return self.body(
             inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
-            position_ids=positions,
+            position_ids=torch.arange(positions.start, positions.stop, device=inputs.device).expand(1, k),
         ).last_hidden_state  # fmt: skip
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -43,12 +43,12 @@ def contrastive_search(
         chosen = torch.arange(len(best), device=best.device), best
         tokens, hidden = candidates[chosen], states[chosen]
         stopping = rules.stop(tokens)
-        script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
-        if script.step == rules.limit or stopping.all():
+        some_end = script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
+        if script.step == rules.limit or (some_end and stopping.all()):
             return script.captions()
         lm.keep(lm.length - k, best[:, None])
         past.add(unit[chosen])
-        if stopping.any():
+        if some_end:
             departure = Departure.of(stopping)
             lm.leave(departure)
             past.leave(departure)

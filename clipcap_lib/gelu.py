@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CUBIC = 0.044715
-TWICE = 2 * torch.tensor(2 / math.pi).sqrt()  # 2u = TWICE · (x + CUBIC · x³)
+TWICE = 2 * torch.tensor(2 / math.pi).sqrt()  # 2u = TWICE · x + TWICE_CUBIC · x³
+TWICE_CUBIC = CUBIC * TWICE.item()
 
 
 class TanhGelu(nn.Module):
@@ -27,7 +28,7 @@ def gelu(x: Tensor) -> Tensor:
 
 def _share(x: Tensor) -> Tensor:
     """σ(2u): how much of x passes."""
-    return torch.addcmul(TWICE, x, x, value=CUBIC * TWICE.item()).mul_(x).sigmoid_()
+    return torch.addcmul(TWICE, x, x, value=TWICE_CUBIC).mul_(x).sigmoid_()
 
 
 class _Gelu(torch.autograd.Function):
@@ -40,7 +41,7 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor) -> Tensor:
-        """σ + x σ (1 − σ) · d(2u)/dx, with d(2u)/dx = TWICE · (1 + 3 · CUBIC · x²)."""
+        """σ + x σ (1 − σ) · d(2u)/dx, with d(2u)/dx = TWICE + 3 · TWICE_CUBIC · x²."""
         x, share = ctx.saved_tensors
-        slope = torch.addcmul(TWICE, x, x, value=3 * CUBIC * TWICE.item()).mul_(x).mul_(share)
+        slope = torch.addcmul(TWICE, x, x, value=3 * TWICE_CUBIC).mul_(x).mul_(share)
         return slope.addcmul_(slope, share, value=-1).add_(share).mul_(gradient)

@@ -6,7 +6,6 @@ it with the model's own forward.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from transformers.activations import NewGELUActivation
 from transformers.cache_utils import Cache
 from transformers.pytorch_utils import Conv1D
 
-from clipcap_lib.affine import affine, affine_gelu
+from clipcap_lib.affine import Affine
 from clipcap_lib.gelu import TanhGelu
 
 
@@ -39,32 +38,32 @@ class Gpt2Step:
         self.heads, self.places, self.last_norm = body.config.num_attention_heads, body.wpe.weight, _norm(body.ln_f)
         self.blocks = [
             _Block(
-                _norm(block.ln_1), _with(affine, block.attn.c_attn), _with(affine, block.attn.c_proj),
-                _norm(block.ln_2), _with(affine_gelu, block.mlp.c_fc), _with(affine, block.mlp.c_proj),
+                _norm(block.ln_1), _affine(block.attn.c_attn), _affine(block.attn.c_proj),
+                _norm(block.ln_2), _affine(block.mlp.c_fc).gelu, _affine(block.mlp.c_proj),
             )
             for block in body.h
         ]  # fmt: skip
 
-    def __call__(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache) -> Tensor:
+    def __call__(self, inputs: Tensor, positions: slice, mask: Tensor | None, cache: Cache) -> Tensor:
         """Last hidden states [rows, k, n] of `inputs` [rows, k, n] behind what `cache` holds, which grows by them.
 
-        `positions` [1, k]; `mask` is additive, or `None` where every key is seen.
+        `positions` are k, or one for all; `mask` is additive, or `None` where every key is seen.
         """
         rows, k, width = inputs.shape
         if mask is not None:
             mask = _for_each_head(mask, self.heads)
-        hidden = (inputs + F.embedding(positions, self.places)).reshape(-1, width)
+        hidden = (inputs + self.places[positions]).reshape(-1, width)
         for block, layer in zip(self.blocks, cache.layers, strict=True):
             joint = block.joint(block.before_attention(hidden)).view(rows, k, 3, self.heads, width // self.heads)
-            query, key, value = joint.permute(2, 0, 3, 1, 4)
+            query, key, value = joint.permute(2, 0, 3, 1, 4).unbind()
             mixed = _attend(query, *layer.update(key, value), mask)
             hidden += block.mix(mixed.transpose(1, 2).reshape(-1, width))
             hidden += block.narrow(block.widen(block.before_mlp(hidden)))
         return self.last_norm(hidden).view(rows, k, width)
 
 
-def _with(function: Callable[..., Tensor], part: Conv1D) -> Callable[[Tensor], Tensor]:
-    return partial(function, weight=part.weight, bias=part.bias)
+def _affine(part: Conv1D) -> Affine:
+    return Affine(part.weight, part.bias)
 
 
 def _norm(part: nn.LayerNorm) -> Callable[[Tensor], Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from clipcap_lib.affine import affine
+from clipcap_lib.affine import Affine
 
 
 def lm_head(language_model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -14,10 +14,11 @@ def lm_head(language_model: nn.Module) -> Callable[[Tensor], Tensor]:
     scale = getattr(config, "logit_scale", None) or 1  # Cohere
     scale /= getattr(config, "logits_scaling", None) or 1  # Granite
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma
+    few = type(head) is nn.Linear and not torch.is_grad_enabled()
+    product = Affine(head.weight.t(), head.bias) if few else head
 
     def logits(hidden: Tensor) -> Tensor:
-        few = type(head) is nn.Linear and not torch.is_grad_enabled()
-        found = affine(hidden, head.weight.t(), head.bias) if few else head(hidden)
+        found = product(hidden)
         found = found if scale == 1 else found * scale
         return cap * torch.tanh(found / cap) if cap else found
 

@@ -95,12 +95,14 @@ class Transcript:
         """Tokens [rows in the batch, step]."""
         return self.tokens[self.rows, : self.step]
 
-    def add(self, tokens: Tensor, log_probabilities: Tensor, stopping: Tensor) -> None:
-        """Note the tokens [rows in the batch] of a step, and which of them end their caption."""
+    def add(self, tokens: Tensor, log_probabilities: Tensor, stopping: Tensor) -> bool:
+        """Note the tokens [rows in the batch] of a step, and which of them end their caption; whether any does."""
         self.tokens[self.rows, self.step] = tokens
         self.log_probabilities[self.rows, self.step] = log_probabilities
         self.step += 1
-        self.ended[self.rows[stopping]] = self.step
+        if some := bool(stopping.any()):
+            self.ended[self.rows[stopping]] = self.step
+        return some
 
     def captions(self) -> list[Caption]:
         """One caption a row, without its text."""

@@ -36,10 +36,10 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
         own = log_probabilities(logits)
         tokens = choose(rules.apply(logits, script.written), script)
         stopping = rules.stop(tokens)
-        script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
-        if script.step == rules.limit or stopping.all():
+        some_end = script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
+        if script.step == rules.limit or (some_end and stopping.all()):
             return script.captions()
-        if stopping.any():
+        if some_end:
             departure = Departure.of(stopping)
             lm.leave(departure)
             tokens, script.rows = departure.apply(tokens), departure.apply(script.rows)

@@ -32,7 +32,7 @@ import clipcap_lib.affine
 import clipcap_lib.beam
 import clipcap_lib.continuation
 import clipcap_lib.contrastive
-from clipcap_lib.affine import affine, affine_gelu
+from clipcap_lib.affine import Affine
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
 from clipcap_lib.gpt2_step import is_plain_gpt2
@@ -559,9 +559,9 @@ def test_a_product_is_the_same_by_every_kernel(kernel, rows, monkeypatch):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         for laid_out, added in ((weight, bias), (weight.t().contiguous().t(), None)):
             expected = x.double() @ weight.double() + (0 if added is None else added)
-            torch.testing.assert_close(affine(x, laid_out, added).double(), expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(Affine(laid_out, added)(x).double(), expected, atol=1e-5, rtol=1e-5)
         expected = F.gelu(x.double() @ weight.double() + bias, approximate="tanh")
-        torch.testing.assert_close(affine_gelu(x, weight, bias).double(), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(Affine(weight, bias).gelu(x).double(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_short_step_is_for_plain_gpt2_only(make_model):
