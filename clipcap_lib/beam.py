@@ -22,10 +22,10 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
     """
     if strategy.width == 1:
         return _one_beam(model, prefix, rules, strategy)
-    lm = Continuation(model.language_model, prefix, strategy.width * rules.limit)
+    lm = Continuation(model.language_model, prefix, strategy.width * rules.limit, end_only=True)
     found: list[list[Caption]] = [[] for _ in prefix]
     beams = _Beams(lm, rules, strategy)
-    hidden = lm.prefix_hidden[:, -1:]
+    hidden = lm.prefix_hidden
     while True:
         logits = lm.logits(hidden.flatten(0, 1))
         own = log_probabilities(logits)
@@ -64,7 +64,7 @@ class _Beams:
     """
 
     def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
-        images, self.prefix_length, _ = lm.prefix_hidden.shape
+        images, self.prefix_length = len(lm.prefix_hidden), lm.length
         self.rules, self.strategy, self.step, self.columns = rules, strategy, 0, 0
         width, device = strategy.width, lm.prefix_hidden.device
         columns, finished = (images, width * rules.limit), (images, width, rules.limit)

@@ -120,9 +120,10 @@ class Continuation:
     """The rows of one batch on their way through a language model.
 
     `prefix` [B, P, n] is read once. `beside` bounds the positions kept beside it, candidates and beams included.
+    `prefix_hidden` [B, P, n] are its last hidden states; with `end_only`, that of the last position, [B, 1, n].
     """
 
-    def __init__(self, language_model: nn.Module, prefix: Tensor, beside: int) -> None:
+    def __init__(self, language_model: nn.Module, prefix: Tensor, beside: int, end_only: bool = False) -> None:
         self.embed, self.head = language_model.get_input_embeddings(), lm_head(language_model)
         self.body = language_model.base_model
         self.short_step = Gpt2Step(self.body) if is_plain_gpt2(language_model) else None
@@ -132,7 +133,7 @@ class Continuation:
         self.memories: dict[torch.Size, _Memory] = {}  # one for most models; layers of some differ in width
         self.cache = Cache(layers=[_InPlaceLayer(self._lend, self.capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
-        self.prefix_hidden = self._forward(prefix.to(self.dtype), None)
+        self.prefix_hidden = self._forward(prefix.to(self.dtype), None, end_only)
 
     def _lend(self, layer: _InPlaceLayer, name: str, states: Tensor) -> None:
         if states.shape not in self.memories:
@@ -153,23 +154,24 @@ class Continuation:
             self._move(1, max(2 * self.room, needed))
         return self._forward(self.embed(tokens), mask)
 
-    def _forward(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+    def _forward(self, inputs: Tensor, mask: Tensor | None, end_only: bool = False) -> Tensor:
         # A prefix takes a position a token; after it, all tokens of a step stand side by side at one.
         after_prefix, k = self.position > 0, inputs.shape[1]
         positions = slice(self.position, self.position + (1 if after_prefix else k))
         self.position = positions.stop
         if self.short_step:
             mask = mask if after_prefix else _causal(inputs)
-            return self.short_step(inputs, positions, mask, self.cache)
+            return self.short_step(inputs, positions, mask, self.cache, end_only)
         if after_prefix and mask is None:
             mask = inputs.new_zeros(1, 1, 1, self.length + k)
         if mask is not None:
             # XGLM wants a mask for every row; kernels of a GPU want it to begin where memory is aligned.
             mask = mask.contiguous().expand(len(inputs), -1, -1, -1)
-        return self.body(
+        hidden = self.body(
             inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
             position_ids=torch.arange(positions.start, positions.stop, device=inputs.device).expand(1, k),
         ).last_hidden_state  # fmt: skip
+        return hidden[:, -1:] if end_only else hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [rows, V] of hidden states [rows, n]."""

@@ -44,10 +44,13 @@ class Gpt2Step:
             for block in body.h
         ]  # fmt: skip
 
-    def __call__(self, inputs: Tensor, positions: slice, mask: Tensor | None, cache: Cache) -> Tensor:
+    def __call__(
+        self, inputs: Tensor, positions: slice, mask: Tensor | None, cache: Cache, end_only: bool = False
+    ) -> Tensor:
         """Last hidden states [rows, k, n] of `inputs` [rows, k, n] behind what `cache` holds, which grows by them.
 
-        `positions` are k, or one for all; `mask` is additive, or `None` where every key is seen.
+        `positions` are k, or one for all; `mask` is additive, or `None` where every key is seen. `end_only` asks for
+        the state of the last position, which sees every key, alone: [rows, 1, n].
         """
         rows, k, width = inputs.shape
         if mask is not None:
@@ -56,10 +59,13 @@ class Gpt2Step:
         for block, layer in zip(self.blocks, cache.layers, strict=True):
             joint = block.joint(block.before_attention(hidden)).view(rows, k, 3, self.heads, width // self.heads)
             query, key, value = joint.permute(2, 0, 3, 1, 4).unbind()
-            mixed = _attend(query, *layer.update(key, value), mask)
+            states = layer.update(key, value)
+            if end_only and block is self.blocks[-1]:  # of the others, keys and values are all that is needed
+                query, mask, hidden = query[:, :, -1:], None, hidden.view(rows, k, width)[:, -1]
+            mixed = _attend(query, *states, mask)
             hidden += block.mix(mixed.transpose(1, 2).reshape(-1, width))
             hidden += block.narrow(block.widen(block.before_mlp(hidden)))
-        return self.last_norm(hidden).view(rows, k, width)
+        return self.last_norm(hidden).view(rows, -1, width)
 
 
 def _affine(part: Conv1D) -> Affine:

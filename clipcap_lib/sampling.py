@@ -27,7 +27,7 @@ UNSURE = 1e-5  # a cumulative probability this near to top_p: let the library's 
 
 def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, copies: int = 1) -> list[Caption]:
     """Continue prefixes [B, P, n], `copies` times each, by the token that `choose` picks from the allowed logits."""
-    lm = Continuation(model.language_model, prefix, rules.limit)
+    lm = Continuation(model.language_model, prefix, rules.limit, end_only=True)
     lm.expand(copies)
     hidden = lm.prefix_hidden[:, -1].repeat_interleave(copies, 0)
     script = Transcript(len(hidden), rules.limit, hidden.device)

@@ -524,7 +524,8 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
     lm, cache = Continuation(model.language_model, prefix, 40), DynamicCache()
     body = model.language_model.base_model
     assert lm.short_step
-    body(inputs_embeds=prefix, past_key_values=cache)
+    read = body(inputs_embeds=prefix, past_key_values=cache).last_hidden_state
+    torch.testing.assert_close(lm.prefix_hidden, read, atol=1e-5, rtol=1e-5)
     for step in range(4):
         tokens = torch.randint(3, VOCABULARY, (3, candidates), generator=generator)
         length = lm.length + candidates
@@ -536,6 +537,20 @@ def test_the_short_step_equals_the_models_own_forward(candidates):
             position_ids=torch.full((1, candidates), prefix.shape[1] + step),
         ).last_hidden_state  # fmt: skip
         torch.testing.assert_close(lm.step(tokens, mask), theirs, atol=1e-5, rtol=1e-5)
+
+
+@families
+@torch.inference_mode()
+def test_a_prefix_read_for_its_end_alone_leaves_the_same_keys_and_values(family):
+    model = captioner(family)
+    prefix = model.prefix(FEATURES[:3])
+    whole, end = (Continuation(model.language_model, prefix, 4, end_only=only) for only in (False, True))
+    assert whole.prefix_hidden.shape == prefix.shape
+    torch.testing.assert_close(end.prefix_hidden, whole.prefix_hidden[:, -1:], atol=1e-5, rtol=1e-5)
+    for mine, other in zip(end.cache.layers, whole.cache.layers, strict=True):
+        for name in ("keys", "values"):
+            states = (getattr(layer, name)[:, :, : whole.length] for layer in (mine, other))
+            torch.testing.assert_close(*states)
 
 
 KERNELS = {
