@@ -49,10 +49,10 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
 def _one_beam(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
     """Greedy decoding, as in `generate`: it ends with the first stop token, and a penalty acts on the logits."""
     captions = write(model, prefix, rules, most_probable)
-    for caption in captions:
+    for (caption,) in captions:
         steps = caption.log_probabilities
         caption.score = sum(steps) / len(steps) ** strategy.length_penalty
-    return [[caption] for caption in captions]
+    return captions
 
 
 class _Beams:

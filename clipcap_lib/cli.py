@@ -138,7 +138,7 @@ def caption(
     min_p: Annotated[float | None, typer.Option(help="sample; 0 is off")] = None,
     typical_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
     n: Annotated[
-        int | None, typer.Option(help="captions a picture: beam, sample; how many to choose from: best-of-n, mbr")
+        int | None, typer.Option(help="captions a picture; best-of-n, mbr: how many to choose one from")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="sample, best-of-n, mbr")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="longest caption")] = 60,

@@ -17,36 +17,38 @@ Guide = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def contrastive_search(
     model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Contrastive | Magic, guide: Guide | None = None
-) -> list[Caption]:
+) -> list[list[Caption]]:
     """Continue prefixes [B, P, n], each by the candidate that is likely and unlike its history.
 
     All k candidates of a row are read side by side in one forward, each blind to the others; the chosen one's keys and
     values stay, and its hidden state gives the next logits.
     """
-    k = strategy.k
-    lm = Continuation(model.language_model, prefix, rules.limit + k)
-    past = _History(lm.prefix_hidden, rules.limit, strategy.history)
-    hidden = lm.prefix_hidden[:, -1]
-    script, mask = Transcript(len(hidden), rules.limit, hidden.device), _side_by_side(lm, k)
+    k, most = strategy.k, max(strategy.k, strategy.n)
+    lm = Continuation(model.language_model, prefix, rules.limit + most)
+    lm.expand(strategy.n)
+    before = lm.prefix_hidden.repeat_interleave(strategy.n, 0)
+    past, hidden = _History(before, rules.limit, strategy.history), before[:, -1]
+    script, mask = Transcript(len(prefix), strategy.n, rules.limit, hidden.device), _side_by_side(lm, most)
     while True:
         logits = lm.logits(hidden)
         own = log_probabilities(logits)
-        probabilities, candidates = _likeliest(rules.apply(logits, script.written), k)
-        states = lm.step(candidates, mask[..., -(lm.length + k) :])
+        read = k if script.step else most
+        probabilities, candidates = _likeliest(rules.apply(logits, script.written), read)
+        states = lm.step(candidates, mask[..., :read, lm.capacity - lm.length : lm.capacity + read])
         unit = F.normalize(states.float(), dim=-1)
         scores = (1 - strategy.alpha) * probabilities - strategy.alpha * past.similarity(unit)
         if guide:
-            scores += guide(script.rows, script.written(), candidates)
+            scores[:, :k] += guide(script.rows, script.written(), candidates[:, :k])
         if rules.processors:  # they may leave fewer than k tokens
             scores.masked_fill_(probabilities == 0, float("-inf"))
-        best = scores.argmax(-1)
+        best = scores.argmax(-1) if script.step else _beginnings(scores, k, strategy.n)
         chosen = torch.arange(len(best), device=best.device), best
         tokens, hidden = candidates[chosen], states[chosen]
         stopping = rules.stop(tokens)
         some_end = script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
         if script.step == rules.limit or (some_end and stopping.all()):
             return script.captions()
-        lm.keep(lm.length - k, best[:, None])
+        lm.keep(lm.length - read, best[:, None])
         past.add(unit[chosen])
         if some_end:
             departure = Departure.of(stopping)
@@ -86,8 +88,18 @@ def _likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return scores.exp(), ids
 
 
+def _beginnings(scores: Tensor, k: int, copies: int) -> Tensor:
+    """Places [rows] to begin at: of an image's copies the first at the best of k, the others at the likeliest left."""
+    best = scores[::copies, :k].argmax(-1, keepdim=True)
+    order = torch.arange(scores.shape[1], device=scores.device).repeat(len(best), 1)
+    return order.scatter_(1, best, -1).argsort(-1)[:, :copies].flatten()
+
+
 def _side_by_side(lm: Continuation, k: int) -> Tensor:
-    """An additive mask [1, 1, k, capacity + k]; its last columns are that of a step: all the past, and only oneself."""
+    """An additive mask [1, 1, k, capacity + k]: candidates see all the past and only themselves.
+
+    A step with so many positions behind it and so many candidates takes the part around column `capacity`.
+    """
     past = torch.ones(k, lm.capacity, dtype=torch.bool, device=lm.prefix_hidden.device)
     oneself = torch.eye(k, dtype=torch.bool, device=past.device)
     return additive_mask(torch.cat([past, oneself], dim=1), lm.dtype)[None, None]

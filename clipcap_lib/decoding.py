@@ -22,7 +22,6 @@ from clipcap_lib.strategies import (
     BestOfN,
     Constraints,
     Contrastive,
-    Greedy,
     Magic,
     MinimumBayesRisk,
     Sample,
@@ -41,7 +40,7 @@ def decode(
     keys: Sequence[str] | None = None, judge: Encoder | None = None, utility: Utility | None = None,
     batch_size: int = 128,
 ) -> list[list[Caption]]:  # fmt: skip
-    """Caption image embeddings [N, D]: for each image its captions, the best first.
+    """Caption image embeddings [N, D]: for each image its captions, the best first, or the search's own.
 
     `keys` identify the images to the sampler (default: their position), so that a caption does not depend on the batch.
     `judge` is the CLIP that made the features, for MAGIC and best-of-n; `utility` scores captions against one another,
@@ -122,14 +121,12 @@ def _decode(
         case Beam():
             captions = beam_search(model, prefix, rules, strategy)
         case Contrastive():
-            captions = [[caption] for caption in contrastive_search(model, prefix, rules, strategy)]
+            captions = contrastive_search(model, prefix, rules, strategy)
         case Magic():
-            guide = clip_guide(features, judge, strategy.beta, text)
-            captions = [[caption] for caption in contrastive_search(model, prefix, rules, strategy, guide)]
+            guide = clip_guide(features.repeat_interleave(strategy.n, 0), judge, strategy.beta, text)
+            captions = contrastive_search(model, prefix, rules, strategy, guide)
         case _:
-            copies = 1 if isinstance(strategy, Greedy) else strategy.n
-            drawn = write(model, prefix, rules, chooser(strategy, keys, rules.limit, model.device), copies)
-            captions = [drawn[at : at + copies] for at in range(0, len(drawn), copies)]
+            captions = write(model, prefix, rules, chooser(strategy, keys, rules.limit, model.device), strategy.n)
     for row in captions:
         for caption in row:
             caption.text = text(caption.tokens)

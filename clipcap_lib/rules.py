@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.strategies import Beam, Constraints, Strategy
+from clipcap_lib.strategies import Beam, Constraints, Strategy, _Search
 
 
 @dataclass
@@ -82,9 +82,13 @@ def log_probabilities(logits: Tensor) -> Tensor:
 
 
 class Transcript:
-    """What every row has written so far; `rows` says which of them are still in the batch, and in which order."""
+    """What every row has written so far; `rows` says which of them are still in the batch, and in which order.
 
-    def __init__(self, rows: int, limit: int, device: torch.device) -> None:
+    An image has `copies` rows, one beside the other.
+    """
+
+    def __init__(self, images: int, copies: int, limit: int, device: torch.device) -> None:
+        self.copies, rows = copies, images * copies
         self.tokens = torch.zeros(rows, limit, dtype=torch.long, device=device)
         self.log_probabilities = torch.zeros(rows, limit, device=device)
         self.ended = torch.zeros(rows, dtype=torch.long, device=device)  # how many tokens, stop token included
@@ -104,10 +108,11 @@ class Transcript:
             self.ended[self.rows[stopping]] = self.step
         return some
 
-    def captions(self) -> list[Caption]:
-        """One caption a row, without its text."""
+    def captions(self) -> list[list[Caption]]:
+        """Of each image its captions, one a row, without their text."""
         columns = (self.tokens.tolist(), self.log_probabilities.tolist(), self.ended.tolist())
-        return [_caption(tokens, scores, ended, self.step) for tokens, scores, ended in zip(*columns, strict=True)]
+        made = [_caption(tokens, scores, ended, self.step) for tokens, scores, ended in zip(*columns, strict=True)]
+        return [made[at : at + self.copies] for at in range(0, len(made), self.copies)]
 
 
 def _caption(tokens: list[int], log_probabilities: list[float], ended: int, step: int) -> Caption:
@@ -144,9 +149,9 @@ def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]
 
 def _check_candidates(strategy: Strategy, allowed: int, waiting: int) -> None:
     """Of the allowed tokens, `waiting` are stop tokens that a shortest caption keeps back at first."""
-    width = strategy.width if isinstance(strategy, Beam) else 1
-    # Contrastive search makes do with fewer than k at a step; a beam that finds no token of its own is none.
-    for candidates, left in ((getattr(strategy, "k", width), allowed), (width, allowed - waiting)):
+    own = strategy.width if isinstance(strategy, Beam) else strategy.n if isinstance(strategy, _Search) else 1
+    # Contrastive search makes do with fewer than k at a step; a beam or a caption without a token of its own is none.
+    for candidates, left in ((getattr(strategy, "k", own), allowed), (own, allowed - waiting)):
         if candidates > left:
             raise ValueError(f"{candidates} candidates a step, but the vocabulary allows {left:,}")
 

@@ -25,12 +25,12 @@ NUCLEI = (24, 128, 1024)  # so many of the likeliest tokens are sorted before al
 UNSURE = 1e-5  # a cumulative probability this near to top_p: let the library's warper decide
 
 
-def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, copies: int = 1) -> list[Caption]:
+def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, copies: int = 1) -> list[list[Caption]]:
     """Continue prefixes [B, P, n], `copies` times each, by the token that `choose` picks from the allowed logits."""
     lm = Continuation(model.language_model, prefix, rules.limit, end_only=True)
     lm.expand(copies)
     hidden = lm.prefix_hidden[:, -1].repeat_interleave(copies, 0)
-    script = Transcript(len(hidden), rules.limit, hidden.device)
+    script = Transcript(len(prefix), copies, rules.limit, hidden.device)
     while True:
         logits = lm.logits(hidden)
         own = log_probabilities(logits)
@@ -49,14 +49,16 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
 def chooser(strategy: Greedy | _Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
     """How a strategy picks a token a row; the rows are the captions of the first key, then of the second, …"""
     if isinstance(strategy, Greedy):
-        return most_probable
+        return partial(most_probable, copies=strategy.n)
     names = [f"{strategy.seed} {key} {number}" for key in keys for number in range(strategy.n)]
     uniform = torch.stack([_uniform(name, limit) for name in names]).to(device)
     return lambda logits, script: draw(logits, strategy, uniform[script.rows, script.step])
 
 
-def most_probable(logits: Tensor, script: Transcript) -> Tensor:
-    """The greedy choice: a token a row."""
+def most_probable(logits: Tensor, script: Transcript, copies: int = 1) -> Tensor:
+    """The greedy choice: a token a row; each of an image's copies begins with another of the likeliest."""
+    if copies > 1 and script.step == 0:
+        return logits[::copies].topk(copies).indices.flatten()
     return logits.argmax(-1)
 
 

@@ -19,7 +19,16 @@ class _Options(BaseModel):
             raise ValueError(f"{_name(type(self))}: {problems}") from None
 
 
-class Greedy(_Options):
+class _Search(_Options):
+    """A search without chance or beams: its own caption first, then those with another of the likeliest first tokens.
+
+    Only the first token is forced (top-k branching of Wang & Zhou 2024); the search itself goes on from there.
+    """
+
+    n: int = Field(1, gt=0, description="captions an image")
+
+
+class Greedy(_Search):
     """Always the most probable token."""
 
     name: Literal["greedy"] = "greedy"
@@ -60,7 +69,7 @@ class Sample(_Sampling):
     name: Literal["sample"] = "sample"
 
 
-class Contrastive(_Options):
+class Contrastive(_Search):
     """Contrastive search (Su et al. 2022, eq. 5): of the k likeliest tokens, the one least like what stands before it.
 
     Maximises (1 − α)·p(v) − α·max_j cos(h_v, h_j). `history` says whether h_j runs over the prefix too, as in the
@@ -73,7 +82,7 @@ class Contrastive(_Options):
     history: Literal["all", "generated"] = "all"
 
 
-class Magic(_Options):
+class Magic(_Search):
     """Contrastive search that also listens to CLIP (Su et al. 2022b, eq. 4).
 
     Adds β · softmax over the k candidates of (logit scale × CLIP(image) · CLIP(text so far + v)).
@@ -157,8 +166,7 @@ def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
     options = [key for key in kind.model_fields if key != "name"]
     match problem["type"]:
         case "extra_forbidden":
-            one = ", it writes one caption an image" if option == "n" and kind in get_args(Strategy) else ""
-            return f"it has no option {option!r}{one}{_nearest(option, options)}"
+            return f"it has no option {option!r}{_nearest(option, options)}"
         case "missing":
             return f"option {option!r} is required; a default would decide the result for you"
     return f"{option}: {problem['msg'].removeprefix('Value error, ').lower()}, not {problem['input']!r}"

@@ -132,7 +132,12 @@ def test_pictures_are_captioned_from_the_command_line(reports, monkeypatch):
     assert caption(*pictures, "--run", str(run)).output == plain.output
     search = ("--strategy", "contrastive", "--k", "4", "--alpha", "0.6", "--json")
     found = [json.loads(line) for line in caption(*pictures, "--run", str(run), *search).output.splitlines()]
+    several = [
+        json.loads(line) for line in caption(*pictures, "--run", str(run), *search, "--n", "5").output.splitlines()
+    ]
     assert all(len(row["captions"][0]["tokens"]) > 0 for row in found)
+    assert [row["captions"][0]["text"] for row in several] == [row["captions"][0]["text"] for row in found]
+    assert all(len({caption["text"] for caption in row["captions"]}) == 5 for row in several)
     long = caption(pictures[0], "--run", str(run), "--min-new-tokens", "20", "--no-repeat-ngram", "1", "--json")
     words = json.loads(long.output)["captions"][0]["tokens"]
     assert len(words) >= 20

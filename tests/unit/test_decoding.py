@@ -234,7 +234,8 @@ def test_constraints_equal_those_of_generate(constraints):
 STRATEGIES = [
     Greedy(), Beam(width=3, n=2), Sample(top_p=0.9, seed=4), Sample(top_k=5, temperature=0.7, n=3),
     Contrastive(k=4, alpha=0.6), Contrastive(k=3, alpha=0.3, history="generated"), Magic(k=4, alpha=0.1, beta=2.0),
-    BestOfN(n=4), MinimumBayesRisk(n=4),
+    BestOfN(n=4), MinimumBayesRisk(n=4), Greedy(n=3), Contrastive(k=2, alpha=0.6, n=4),
+    Magic(k=4, alpha=0.1, beta=2.0, n=2),
 ]  # fmt: skip
 
 
@@ -270,11 +271,11 @@ def test_a_batch_equals_its_rows_alone(family, strategy):
 
 
 @torch.inference_mode()
-def naive_contrastive(model, feature, k, alpha, history, limit, guide=None):
-    """The formula, one image at a time, every text read from its beginning, in float64."""
+def naive_contrastive(model, feature, k, alpha, history, limit, guide=None, begin=()):
+    """The formula, one image at a time, every text read from its beginning, in float64; `begin` is written already."""
     double = model.language_model
     prefix = model.prefix(feature[None]).double()
-    embed, written = double.get_input_embeddings(), []
+    embed, written = double.get_input_embeddings(), [*begin]
 
     def run(*texts):
         words = embed(torch.tensor(texts, dtype=torch.long))
@@ -339,6 +340,33 @@ def test_contrastive_search_without_penalty_or_choice_is_greedy(family):
     assert tokens(decode(model, FEATURES, Contrastive(k=1, alpha=0.6), TWELVE)) == greedy
 
 
+@families
+@pytest.mark.parametrize(
+    "strategy", [Greedy(n=5), Contrastive(k=4, alpha=0.6, n=5), Contrastive(k=6, alpha=0.9, n=3)], ids=describe
+)
+def test_of_several_captions_the_first_is_the_searchs_and_the_others_begin_otherwise(family, strategy, doubled):
+    model, one = captioner(family), strategy.model_copy(update={"n": 1})
+    alone = [caption for (caption,) in decode(model, FEATURES, one, TWELVE)]
+    some = [number for number, own in enumerate(alone) if own.tokens][:3]
+    found = decode(model, FEATURES[some], strategy, TWELVE)
+    double, (k, alpha) = doubled(model), (getattr(strategy, "k", 1), getattr(strategy, "alpha", 0.0))
+    for number, captions in zip(some, found, strict=True):
+        feature, own = FEATURES[number].double(), alone[number].tokens
+        others = [token for token in likeliest(double, feature) if token != own[0]]
+        assert [caption.tokens for caption in captions] == [own] + [
+            [] if token in STOPS else naive_contrastive(double, feature, k, alpha, "all", 12, begin=[token])
+            for token in others[: strategy.n - 1]
+        ]
+
+
+@torch.inference_mode()
+def likeliest(model, feature):
+    """Allowed first tokens, the most probable first."""
+    prefix = model.prefix(feature[None])
+    logits = model.language_model(inputs_embeds=prefix).logits[0, -1]
+    return [token for token in logits.argsort(descending=True).tolist() if token not in (0, 1)]
+
+
 def test_contrastive_search_reads_each_token_once():
     """One forward a token beside the prefix's, whatever k is: each reads its tokens' embeddings once."""
     model, calls = captioner("gpt2"), []
@@ -365,6 +393,8 @@ def test_magic_equals_its_formula(doubled):
     naive = [naive_contrastive(double, f.double(), 4, 0.2, "all", 12, guided(f)) for f in features]
     assert ours == naive
     assert ours != plain, "the judge should change something"
+    several = decode(model.float(), features, Magic(k=4, alpha=0.2, beta=3.0, n=6), TWELVE, judge=Judge)
+    assert [captions[0].tokens for captions in several] == ours
 
 
 # --- sampling ------------------------------------------------------------------------------------------------------
@@ -796,7 +826,6 @@ NOTHING_LEFT = Constraints(max_new_tokens=5, min_new_tokens=2, stop_tokens=(STOP
         ("beam", {"length_penalty": math.nan}, "length_penalty: input should be a finite number"),
         ("beam", {"width": 2, "n": 3}, "beam: n: input should be at most the width, 2, not 3"),
         ("beam", {"n": 6}, "beam: n: input should be at most the width, 5, not 6"),
-        ("contrastive", {"k": 4, "alpha": 0.6, "n": 5}, "it has no option 'n', it writes one caption an image"),
     ],
 )
 def test_impossible_strategies_are_refused_in_one_line(name, options, message):
@@ -840,6 +869,7 @@ def test_impossible_options_are_refused_in_one_line_from_python_too(build, messa
             "1 candidates a step, but the vocabulary allows 0",
         ),
         (Beam(width=61), {}, "61 candidates a step, but the vocabulary allows 58"),
+        (Greedy(n=54), {"constraints": Constraints(min_new_tokens=1, stop_tokens=STOPS)}, "allows 53"),
         (Greedy(), {"constraints": Constraints(stop_tokens=(9,), banned_tokens=(9,))}, "is banned and ends captions"),
         (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs an encoder that reads the captions"),
         (BestOfN(), {}, "best-of-n needs an encoder that reads the captions"),
