@@ -37,7 +37,8 @@ def _from_json(path: Path, text: str) -> list[tuple[str, str]]:
     if not isinstance(rows, list):
         raise ValueError(f"{path}: expected a list of captions, or a key `annotations` with one")
     for number, row in enumerate(rows):
-        if not isinstance(row, dict) or "image_id" not in row or not isinstance(row.get("caption"), str):
+        fits = isinstance(row, dict) and isinstance(row.get("image_id"), str | int)
+        if not fits or not isinstance(row.get("caption"), str):
             raise ValueError(f"{path}: entry {number} has no `image_id` or no `caption`: {str(row)[:80]}")
     return [(str(row["image_id"]), row["caption"]) for row in rows]
 

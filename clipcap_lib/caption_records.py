@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     if sorted(columns.values()) != ["caption", "image_id"]:
         raise _wrong(path, "", pq.read_schema(path).names)
     table = pd.read_parquet(path, columns=list(columns)).rename(columns=columns)
-    for number, caption in enumerate(table["caption"]):
-        if not isinstance(caption, str):
-            raise _wrong(path, f"row {number}", caption)
+    for number, row in enumerate(zip(table["image_id"], table["caption"], strict=True)):
+        if not isinstance(row[0], str | Integral) or not isinstance(row[1], str):
+            raise _wrong(path, f"row {number}", row)
     return table.astype("str")

@@ -1,6 +1,7 @@
 """The `clipcap` command."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,26 +168,33 @@ def caption(
             no_repeat_ngram=no_repeat_ngram,
         )  # fmt: skip
         captioner = Captioner.from_run(run)
-    for image, captions in _in_batches(captioner, images, how, constraints):
-        _print_captions(image, captions, how, as_json)
+    for image, name, captions in _in_batches(captioner, images, how, constraints):
+        _print_captions(image, name, captions, how, as_json)
 
 
 def _in_batches(
     captioner: "Captioner", images: list[Path], how: Strategy, constraints: Constraints
-) -> Iterator[tuple[Path, "list[Caption]"]]:
+) -> Iterator[tuple[Path, str, "list[Caption]"]]:
+    names = _names(images)
     for start in range(0, len(images), BATCH):
-        some = images[start : start + BATCH]
+        some = slice(start, start + BATCH)
         with _refusing(ValueError, OSError):  # OSError: mbr's training captions are gone
-            found = captioner.caption(map(open_picture, some), [image.name for image in some], how, constraints)
-        yield from zip(some, found, strict=True)
+            found = captioner.caption(map(open_picture, images[some]), names[some], how, constraints)
+        yield from zip(images[some], names[some], found, strict=True)
 
 
-def _print_captions(image: Path, captions: "list[Caption]", how: Strategy, as_json: bool) -> None:
+def _names(images: list[Path]) -> list[str]:
+    """The file's name of each picture, or its path where several are called alike."""
+    times = Counter(image.name for image in images)
+    return [image.name if times[image.name] == 1 else str(image) for image in images]
+
+
+def _print_captions(image: Path, name: str, captions: "list[Caption]", how: Strategy, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))
         return
     for made in captions[:1] if isinstance(how, BestOfN | MinimumBayesRisk) else captions:  # these draw n to keep one
-        typer.echo(f"{image.name}\t{' '.join(made.text.split())}")  # one line a caption, as `score` reads them
+        typer.echo(f"{name}\t{' '.join(made.text.split())}")  # one line a caption, as `score` reads them
 
 
 @app.command()

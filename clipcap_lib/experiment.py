@@ -1,6 +1,5 @@
 """One experiment file: what data, which encoder, which language model, which runs, how to train and decode."""
 
-import difflib
 import itertools
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -10,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clipcap_lib.scene_language import Language
+from clipcap_lib.spelling import nearest
 from clipcap_lib.strategies import parse_strategy
 
 EXPERIMENTS = Path("notebooks/experiments")
@@ -242,12 +242,12 @@ def _explain(problem: dict[str, Any]) -> str:
     place, given = ".".join(map(str, problem["loc"])), problem.get("input")
     match problem["type"]:
         case "extra_forbidden":
-            return f"unknown key {place!r}{_nearest(str(problem['loc'][-1]), _keys(problem['loc'][:-1]))}"
+            return f"unknown key {place!r}{nearest(str(problem['loc'][-1]), _keys(problem['loc'][:-1]))}"
         case "missing":
             return f"key {place!r} is missing"
         case "literal_error":
             choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            return f"{place}: {given!r} is not one of {', '.join(choices)}{_nearest(str(given), choices)}"
+            return f"{place}: {given!r} is not one of {', '.join(choices)}{nearest(str(given), choices)}"
         case _:
             return f"{place or 'file'}: {problem['msg'].removeprefix('Value error, ')}" + (
                 "" if isinstance(given, dict) else f", not {given!r}"
@@ -269,11 +269,3 @@ def _keys(location: tuple[Any, ...]) -> list[str]:
 
 def _fields_of(annotation: Any) -> list[str]:
     return list(annotation.model_fields) if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
-
-
-def _nearest(word: str, choices: list[str]) -> str:
-    if initials := [choice for choice in choices if "".join(part[0] for part in choice.split("_")) == word.lower()]:
-        return f"; did you mean {initials[0]!r}?"
-    lowered = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.4)
-    return f"; did you mean {lowered[close[0]]!r}?" if close else f"; known: {', '.join(choices)}"

@@ -27,7 +27,9 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
     except FileNotFoundError:
         raise ValueError(f"{name}: there is no such picture") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{name} cannot be read as a picture: its format is unknown") from None
+        empty = not (len(source) if isinstance(source, bytes) else source.stat().st_size)
+        why = "the file is empty" if empty else "its format is unknown"
+        raise ValueError(f"{name} cannot be read as a picture: {why}") from None
     except DAMAGE as error:
         raise ValueError(f"{name} cannot be read as a picture: {error}") from None
 

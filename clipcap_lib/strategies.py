@@ -1,9 +1,10 @@
 """The decoding strategies by name and option: plain settings, checked before any model is loaded."""
 
-import difflib
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from clipcap_lib.spelling import nearest
 
 
 class _Options(BaseModel):
@@ -139,7 +140,7 @@ class Constraints(_Options):
 def build_strategy(name: str, **options: Any) -> Strategy:
     """The strategy of that name; raises `ValueError`, in one line, for an unknown name or option, or a missing one."""
     if name not in _BY_NAME:
-        raise ValueError(f"decoding strategy {name!r} is unknown{_nearest(name, list(_BY_NAME))}")
+        raise ValueError(f"decoding strategy {name!r} is unknown{nearest(name, list(_BY_NAME))}")
     return _BY_NAME[name](**options)
 
 
@@ -166,12 +167,7 @@ def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
     options = [key for key in kind.model_fields if key != "name"]
     match problem["type"]:
         case "extra_forbidden":
-            return f"it has no option {option!r}{_nearest(option, options)}"
+            return f"it has no option {option!r}{nearest(option, options)}"
         case "missing":
             return f"option {option!r} is required; a default would decide the result for you"
     return f"{option}: {problem['msg'].removeprefix('Value error, ').lower()}, not {problem['input']!r}"
-
-
-def _nearest(word: str, choices: list[str]) -> str:
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(choices) or 'none'}"

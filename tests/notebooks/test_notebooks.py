@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -146,6 +147,14 @@ def test_pictures_are_captioned_from_the_command_line(reports, monkeypatch):
     assert len(five.output.splitlines()) == 5
     kept = caption(pictures[0], "--run", str(run), "--strategy", "best-of-n min_p:0.1", "--n", "5")
     assert len(kept.output.splitlines()) == 1
+
+
+def test_pictures_that_are_called_alike_are_told_apart(reports, tmp_path):
+    run = reports / "emoji-tiny" / "runs" / "mlp-full-s0"
+    one, another = pd.read_parquet(run / "captions.parquet")["image_path"].head(2)
+    twin = Path(shutil.copy(another, tmp_path / Path(one).name))
+    lines = caption(one, str(twin), another, "--run", str(run)).output.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [str(Path(one).absolute()), str(twin), Path(another).name]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ def test_a_line_separator_inside_a_caption_is_kept(tmp_path):
         ("a.jsonl", '{"file_name": "a.jpg", "text": null}', "line 1: expected one"),
         ("a.jsonl", '{"file_name": "a.jpg", "text": ["a", "b"]}', "line 1: expected one"),
         ("a.parquet", pd.DataFrame({"image": ["a", "b"], "caption": ["x", None]}), "row 1: expected"),
+        ("a.parquet", pd.DataFrame({"image": ["a", None], "caption": ["x", "y"]}), "row 1: expected"),
+        ("a.parquet", pd.DataFrame({"image_id": [7, None], "caption": ["x", "y"]}), "row 0: expected"),
         ("a.jsonl", '{"file_name": "a.jpg", "text": "x"}\n{"file_name": "b.jpg"}', "line 2: expected one"),
         ("a.jsonl", "a.jpg\tx", "line 1: expected one"),
         ("a.jsonl", '{"file_name": "../a.jpg", "text": "x"}', "line 1: expected a plain path inside"),

@@ -68,7 +68,7 @@ def test_one_just_over_the_limit_is_refused_without_a_warning(tmp_path, recwarn)
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "format is unknown"), (b"hello", "format is unknown"), (None, "there is no such picture")],
+    [(b"", "the file is empty"), (b"hello", "format is unknown"), (None, "there is no such picture")],
 )
 def test_what_is_no_picture_is_named(tmp_path, data, message):
     path = tmp_path / "a.jpg"

@@ -71,6 +71,7 @@ def test_a_refusal_is_one_line_and_names_the_file_as_it_was_written(tmp_path):
         (coco([("1", "a dog"), ("2", "a man")]), coco(PAIRS), "zh", "2 of 2 captions have no Chinese character"),
         ("1 一只狗\n", coco(PAIRS), "zh", ":1: expected `id<TAB>caption`"),
         ('[{"image_id": 1}]', coco(PAIRS), "zh", "entry 0 has no `image_id` or no `caption`"),
+        ('[{"image_id": null, "caption": "猫"}]', coco(PAIRS), "zh", "entry 0 has no `image_id` or no `caption`"),
         ('[{"image_id": 1,', coco(PAIRS), "zh", "not JSON"),
         (coco(MADE.items()), coco(PAIRS), "fr", "language 'fr' is unknown"),
     ],
