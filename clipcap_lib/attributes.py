@@ -4,7 +4,7 @@ import pandas as pd
 
 from clipcap_lib.scene_language import Language, Scene, read_caption, score_caption
 
-ATTRIBUTES = ["objects", "count", "background", "relation", "all"]
+ATTRIBUTES = ["objects", "count", "size", "background", "relation", "all"]
 SPLITS = {"test": "held-out pictures", "test_compositional": "never-trained object pairs and counts"}
 
 

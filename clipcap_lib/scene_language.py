@@ -2,10 +2,11 @@
 
 import csv
 import re
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Language = Literal["zh", "en"]
 Relation = Literal["left", "right", "above", "below"]
@@ -75,11 +76,15 @@ class Scene:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What a caption claims: count per kind, background, and (axis, first kind, second kind) in reading order."""
+    """What a caption claims: count per kind, background, and (axis, first kind, second kind) in reading order.
+
+    `sizes`: kinds with what they are said to be, big or small. Most captions name none, so no two differ by that.
+    """
 
     counts: dict[str, int]
     background: str | None
     relation: tuple[str, str, str] | None
+    sizes: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
 
 @cache
@@ -187,8 +192,8 @@ def _mention(language: Language) -> re.Pattern[str]:
     nouns = _any(list(_nouns(language)))
     if language == "zh":
         measures = _any(list({kind.measure for kind in kinds().values()}))
-        return re.compile(f"(?P<number>[一两三四]){measures}[大小]?(?P<noun>{nouns})")
-    return re.compile(rf"\b(?P<number>an?|two|three|four) (?:big |small )?(?P<noun>{nouns})\b")
+        return re.compile(f"(?P<number>[一两三四]){measures}(?P<size>[大小])?(?P<noun>{nouns})")
+    return re.compile(rf"\b(?P<number>an?|two|three|four) (?:(?P<size>big|small) )?(?P<noun>{nouns})\b")
 
 
 @cache
@@ -226,41 +231,69 @@ def _read_relation(text: str, mentioned: list[str], language: Language) -> tuple
     return None
 
 
-def read_caption(text: str, language: Language) -> Attributes:
-    """Read the attributes a caption claims; wording that no template of the corpus has yields `None`."""
+class _Mention(NamedTuple):
+    """Where a caption names a kind, how many of it, and of which size, if it says so."""
+
+    match: re.Match[str]
+    kind: str
+    count: int
+    size: str | None
+
+
+def _mentions(text: str, language: Language) -> list[_Mention]:
     numbers = {word: i + 1 for i, word in enumerate(NUMBERS[language])} | {"an": 1}
-    found = [(_nouns(language)[m["noun"]], numbers[m["number"]]) for m in _mention(language).finditer(text)]
+    sizes = {word.strip(): size for size, word in SIZES[language].items()}
+    return [
+        _Mention(match, _nouns(language)[match["noun"]], numbers[match["number"]], sizes.get(match["size"]))
+        for match in _mention(language).finditer(text)
+    ]
+
+
+def read_caption(text: str, language: Language) -> Attributes:
+    """Read the attributes a caption claims; wording that no template of the corpus has yields `None`.
+
+    The counts of a kind that is named more than once add up.
+    """
+    found = _mentions(text, language)
+    counts: Counter[str] = Counter()
+    for mention in found:
+        counts[mention.kind] += mention.count
     order = iter(range(len(found)))
     skeleton = _mention(language).sub(lambda _: f"«{next(order)}»", text)
     column = 1 if language == "zh" else 2
     background = next((name for name, words in BACKGROUNDS.items() if words[column] in skeleton), None)
-    relation = _read_relation(skeleton, [name for name, _ in found], language) if len(found) <= 9 else None
-    return Attributes(dict(found), background, relation)
+    relation = _read_relation(skeleton, [mention.kind for mention in found], language) if len(found) <= 9 else None
+    sizes = frozenset((mention.kind, mention.size) for mention in found if mention.size)
+    return Attributes(dict(counts), background, relation, sizes)
 
 
 def scene_attributes(scene: Scene) -> Attributes:
     """The same attributes, taken from the truth."""
     names = [group.kind for group in scene.groups]
     relation = _in_reading_order(scene.relation, *names) if scene.relation else None
-    return Attributes({group.kind: group.count for group in scene.groups}, scene.background, relation)
+    sizes = frozenset((group.kind, group.size) for group in scene.groups)
+    return Attributes({group.kind: group.count for group in scene.groups}, scene.background, relation, sizes)
 
 
 def score_caption(text: str, scene: Scene, language: Language) -> dict[str, bool | None]:
     """Say which attributes of a scene a caption names rightly.
 
     `objects`: exactly the right kinds. `count`: every kind named rightly has its count; `None` where none is named
-    rightly. `background`. `relation`: `None` where the scene has one kind, or where the caption does not name both
-    kinds. `all`: every attribute the scene has is right; nothing is excused.
+    rightly. `size`: what is said of them is so; `None` where no size is said, as in most references. `background`.
+    `relation`: `None` where the scene has one kind, or where the caption does not name both kinds. `all`: objects,
+    counts, background and relation are named rightly, nothing is excused, and no size is wrong.
     """
     said, truth = read_caption(text, language), scene_attributes(scene)
     shared = said.counts.keys() & truth.counts.keys()
+    sized = {(kind, size) for kind, size in said.sizes if kind in shared}
     assessable = truth.relation is not None and said.counts.keys() == truth.counts.keys()
     return {
         "objects": said.counts.keys() == truth.counts.keys(),
         "count": all(said.counts[name] == truth.counts[name] for name in shared) if shared else None,
+        "size": sized <= truth.sizes if sized else None,
         "background": said.background == truth.background,
         "relation": said.relation == truth.relation if assessable else None,
-        "all": said == truth,
+        "all": said == truth and sized <= truth.sizes,
     }
 
 
@@ -269,15 +302,16 @@ def wrong_spans(text: str, scene: Scene, language: Language) -> list[tuple[int, 
 
     What a caption leaves out has no place in it and is not listed.
     """
-    truth, verdict = scene_attributes(scene), score_caption(text, scene, language)
-    numbers = {word: i + 1 for i, word in enumerate(NUMBERS[language])} | {"an": 1}
+    said, truth, verdict = read_caption(text, language), scene_attributes(scene), score_caption(text, scene, language)
     spans = []
-    for mention in _mention(language).finditer(text):
-        kind = _nouns(language)[mention["noun"]]
+    for match, kind, _, size in _mentions(text, language):
         if kind not in truth.counts:
-            spans.append((*mention.span("noun"), "objects"))
-        elif truth.counts[kind] != numbers[mention["number"]]:
-            spans.append((*mention.span("number"), "count"))
+            spans.append((*match.span("noun"), "objects"))
+            continue
+        if said.counts[kind] != truth.counts[kind]:
+            spans.append((*match.span("number"), "count"))
+        if size and (kind, size) not in truth.sizes:
+            spans.append((*match.span("size"), "size"))
     places = {words[1 if language == "zh" else 2]: name for name, words in BACKGROUNDS.items()}
     if not verdict["background"]:
         spans += [(*match.span(), "background") for match in re.finditer(_any(list(places)), text)]

@@ -76,6 +76,8 @@ def test_nothing_is_marked_in_a_true_caption(language):
         ("草地上有三只大猫，右边是两辆小汽车", [("三", "count")]),
         ("沙滩上有一只大猫，右边是两辆小汽车", [("沙滩", "background")]),
         ("草地上有一只大猫，左边是两辆小汽车", [("左边", "relation")]),
+        ("草地上有一只小猫，右边是两辆小汽车", [("小", "size")]),
+        ("草地上有一只大猫，右边是两辆小汽车，一只猫", [("一", "count"), ("一", "count")]),
     ],
 )
 def test_the_word_that_is_not_so_is_marked(text, marked):

@@ -74,11 +74,18 @@ def test_there_are_80_to_150_drawable_kinds_with_measure_words():
     [
         (
             "草地上有一只猫，右边是两辆汽车",
-            {"objects": True, "count": True, "background": True, "relation": True, "all": True},
+            {"objects": True, "count": True, "size": None, "background": True, "relation": True, "all": True},
         ),
         ("草地上有一只猫，右边是三辆汽车", {"objects": True, "count": False, "relation": True, "all": False}),
         ("草地上有一只猫，左边是两辆汽车", {"objects": True, "count": True, "relation": False, "all": False}),
         ("沙滩上有一只狗，右边是两辆汽车", {"objects": False, "count": True, "background": False, "relation": None}),
+        ("草地上有一只大猫，右边是两辆小汽车", {"size": True, "all": True}),
+        ("草地上有一只大猫，右边是两辆大汽车", {"size": False, "objects": True, "count": True, "all": False}),
+        ("草地上有一只小狗，右边是两辆小汽车", {"size": True, "objects": False}),
+        ("一辆汽车的右边是一辆汽车，背景是草地", {"objects": False, "count": True, "size": None}),
+        ("一只猫的右边是一只猫，背景是草地", {"objects": False, "count": False}),
+        ("三辆汽车在一辆汽车的左边", {"count": False}),
+        ("一辆汽车在三辆汽车的左边", {"count": False}),
         ("你好", {"objects": False, "count": None, "background": False, "relation": None, "all": False}),
     ],
 )
