@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from clipcap_lib import cards, figures
 from clipcap_lib.attributes import ATTRIBUTES
 from clipcap_lib.corpora import prepare_corpus
+from clipcap_lib.decoding_study import training_frequencies
 from clipcap_lib.experiment import Data, pick
-from clipcap_lib.metrics import score
+from clipcap_lib.metrics import paired_difference, score
 from clipcap_lib.report import write_page
 from clipcap_lib.runs import Run, read_json, read_run
 from clipcap_lib.tokenization import DEFAULT
 
 SPLIT = "test"
-RESAMPLES = 2000
 SHOWN = 12
 
 
@@ -27,7 +26,7 @@ SHOWN = 12
 class Comparison:
     """The first run is what the others are measured against.
 
-    `deltas`: run, metric, value, delta, low, high, and how many images were judged in both at least.
+    `deltas`: run, metric, value, delta, low, high, and how many images were judged in both, which they are over.
     """
 
     runs: list[Run]
@@ -55,8 +54,8 @@ def find_run(path: Path) -> Path:
 def compare(paths: list[Path]) -> Comparison:
     """Read finished runs and measure each against the first on the images both captioned.
 
-    Metrics are shares and CIDEr-D of the test split; intervals are of a paired bootstrap over images. Raises
-    `ValueError` for fewer than two runs, or where two have no image in common.
+    Metrics are shares and CIDEr-D of the test split, words weighed by the training captions; see
+    `metrics.paired_difference`. Raises `ValueError` for fewer than two runs, or where two have no image in common.
     """
     folders = [find_run(path) for path in paths]
     if len(folders) < 2:
@@ -79,8 +78,12 @@ def _scores(run: Run) -> pd.DataFrame:
     """Per-image scores of the test split, by image id."""
     captions = run.captions[run.captions["split"] == SPLIT].set_index("image_id")
     data = pick(Data, run.params)
-    references = prepare_corpus(data).references()[captions.index].to_dict()
-    cider = score(captions["caption"].to_dict(), references, DEFAULT[data.language], resamples=1).images["CIDEr-D"]
+    prepared, tokeniser = prepare_corpus(data), DEFAULT[data.language]
+    references, frequencies = (
+        prepared.references()[captions.index].to_dict(),
+        training_frequencies(prepared.table, tokeniser),
+    )
+    cider = score(captions["caption"].to_dict(), references, tokeniser, frequencies, resamples=1).images["CIDEr-D"]
     known = [name for name in ATTRIBUTES if name in captions]
     return captions[known].astype(float).assign(**{"CIDEr-D": cider})
 
@@ -89,18 +92,14 @@ def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[st
     common = base.index.intersection(other.index)
     if common.empty:
         raise ValueError(f"{label} and the first run have no test image in common; compare runs on the same data")
-    draws = np.random.default_rng(0).multinomial(len(common), np.full(len(common), 1 / len(common)), RESAMPLES)
     rows = []
     for metric in [name for name in base if name in other]:
-        pair = pd.DataFrame({"a": base.loc[common, metric], "b": other.loc[common, metric]}).to_numpy()
-        judged = ~np.isnan(pair)
-        if not judged.any(axis=0).all():
-            continue  # judged on no picture of one of them: there is no difference to state
-        weighted = [draws @ np.where(judged, pair, 0)[:, i] / np.maximum(draws @ judged[:, i], 1) for i in (0, 1)]
-        low, high = np.quantile(weighted[1] - weighted[0], [0.025, 0.975])
-        means = np.nanmean(pair, axis=0)
-        rows.append({"run": label, "metric": metric, "value": means[1], "delta": means[1] - means[0], "low": low,
-                     "high": high, "images": int(judged.sum(0).min())})  # fmt: skip
+        pair = pd.DataFrame({"first": base.loc[common, metric], "other": other.loc[common, metric]}).dropna()
+        if pair.empty:
+            continue  # no picture was judged in both: there is no difference to state
+        delta, low, high = paired_difference(pair["first"], pair["other"])
+        rows.append({"run": label, "metric": metric, "value": pair["other"].mean(), "delta": delta, "low": low,
+                     "high": high, "images": len(pair)})  # fmt: skip
     return rows
 
 

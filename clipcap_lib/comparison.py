@@ -2,6 +2,7 @@
 
 from statistics import median
 
+import numpy as np
 import pandas as pd
 
 from clipcap_lib.runs import Run, loss_curve, summary_table
@@ -16,10 +17,16 @@ def loss_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def images_until(run: Run, loss: float) -> float | None:
-    """How many images a run had seen when its dev loss first was at most `loss`; `None` if it never was."""
-    dev = loss_curve(run.history, "dev")
-    reached = dev[dev["value"] <= loss]
-    return None if reached.empty else float(reached["images"].iloc[0])
+    """How many images a run had seen when its dev loss first was at most `loss`; `None` if it never was.
+
+    Between two evaluations the logarithm of the loss is taken to fall evenly: few evaluations make a coarse ruler.
+    """
+    dev = loss_curve(run.history, "dev").reset_index(drop=True)
+    reached = dev.index[dev["value"] <= loss]
+    if reached.empty:
+        return None
+    around = dev.loc[max(reached[0] - 1, 0) : reached[0]].iloc[::-1]  # np.interp wants the lower loss first
+    return float(np.interp(np.log(loss), np.log(around["value"]), around["images"]))
 
 
 def still_falling(run: Run, least: float = 0.02) -> bool:
@@ -47,7 +54,7 @@ def conclude(runs: list[Run]) -> list[str]:
     if {"mlp", "bert"} <= set(losses.index):
         sentences += [_speed(runs, losses, tuning) for tuning in losses.columns]
         if {"frozen", "full"} <= set(losses.columns):
-            sentences.insert(0, _confounded(losses))
+            sentences[:0] = [_confounded(losses), *_effects_of_tuning(losses)]
     if falling := [f"{NAMES[run.params['mapping']]} {run.params['tuning']}" for run in runs if still_falling(run)]:
         sentences.append(
             f"Still learning when training ended, so not the best they can do: {', '.join(dict.fromkeys(falling))}. "
@@ -84,8 +91,8 @@ def _speed(runs: list[Run], losses: pd.DataFrame, tuning: str) -> str:
     spread = f" (median of {len(ratios)} seeds, {ratios[0]:.1f} to {ratios[-1]:.1f})" if len(ratios) > 1 else ""
     return (
         f"Language model {tuning}: {NAMES[fast]} reached {NAMES[slow]}'s best dev loss ({losses.at[slow, tuning]:.3f}) "
-        f"after {needed:,.0f} images, {NAMES[slow]} after {took:,.0f}: "
-        f"{NAMES[fast]} learned {median(ratios):.1f} times as fast in images{spread}."
+        f"after about {float(f'{needed:.3g}'):,.0f} images, {NAMES[slow]} after {took:,.0f}: "
+        f"{NAMES[fast]} learned about {median(ratios):.1f} times as fast in images{spread}."
     )
 
 
@@ -102,12 +109,26 @@ def _confounded(losses: pd.DataFrame) -> str:
     )
 
 
+def _effects_of_tuning(losses: pd.DataFrame) -> list[str]:
+    """Whether tuning does the same to every mapping network; an average over them would hide that it does not."""
+    both = losses[["frozen", "full"]].dropna()
+    changes = {
+        what: [f"{NAMES[name]} ({row['frozen']:.3f} → {row['full']:.3f})" for name, row in both[which].iterrows()]
+        for what, which in (
+            ("lowers the loss of", both["full"] < both["frozen"]),
+            ("raises that of", both["full"] > both["frozen"]),
+        )
+    }
+    said = [f"{what} {', '.join(names)}" for what, names in changes.items() if names]
+    return [f"Tuning the language model {', and '.join(said)}."] if said else []
+
+
 def _shares(parts: dict[str, float], bigger: str, smaller: str) -> str:
     gap = sum(parts.values())
     if parts[smaller] * parts[bigger] < 0:
         return (
             f"{bigger} accounts for more than all of that ({parts[bigger]:+.3f}), "
-            f"while {smaller} worked against it here ({parts[smaller]:+.3f})"
+            f"while {smaller}, averaged over the two, worked against it ({parts[smaller]:+.3f})"
         )
     each = (f"{name} accounts for {parts[name]:.3f} ({parts[name] / gap:.0%}) of that" for name in (bigger, smaller))
     return ", ".join(each)

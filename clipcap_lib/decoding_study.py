@@ -15,7 +15,7 @@ from clipcap_lib.clip_score import clip_scores, ref_clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.lm_head import lm_head
-from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, diversity, score
+from clipcap_lib.metrics import DocumentFrequencies, Scores, cider_agreement, diversity, paired_difference, score
 from clipcap_lib.model import ClipCapModel, readable
 from clipcap_lib.reranking import Utility
 from clipcap_lib.scene_language import Language
@@ -103,9 +103,7 @@ def _shortest(caption: Callable[[], list[list[Caption]]], first: float) -> float
 
 def _quality(trial: Trial, captions: list[Caption]) -> pd.Series:
     texts = [caption.text for caption in captions]
-    made = dict(zip(trial.keys, texts, strict=True))
-    corpus = score(made, trial.references, trial.tokeniser, trial.frequencies, resamples=1).corpus
-    quality = corpus[["CIDEr-D", "BLEU-4"]]
+    quality = _scores(trial, texts).corpus[["CIDEr-D", "BLEU-4"]]
     if trial.judge and trial.judge.encode_texts:
         given, judged = list(trial.references.values()), (trial.features, trial.judge, trial.language)
         quality["CLIPScore"] = float(clip_scores(texts, *judged).mean())
@@ -113,28 +111,43 @@ def _quality(trial: Trial, captions: list[Caption]) -> pd.Series:
     return pd.concat([quality, diversity(texts, trial.tokeniser, trial.training_captions)])
 
 
-def conclude(table: pd.DataFrame, images: int) -> list[str]:
+def _scores(trial: Trial, texts: list[str]) -> Scores:
+    made = dict(zip(trial.keys, texts, strict=True))
+    return score(made, trial.references, trial.tokeniser, trial.frequencies, resamples=1)
+
+
+def cider_by_image(trial: Trial, captions: list[Caption]) -> pd.Series:
+    """CIDEr-D of each image's caption, by image id: what two strategies can be compared by."""
+    return _scores(trial, [caption.text for caption in captions]).images["CIDEr-D"]
+
+
+def conclude(table: pd.DataFrame, cider: pd.DataFrame) -> list[str]:
     """What a table of strategies, a row of `try_strategy` each, says of the best and of contrastive search.
 
-    The first row is what the others are measured by.
+    The first row is what the others are measured by. `cider`: CIDEr-D by image, a column a strategy.
     """
     plain, winner = table.iloc[0], table.loc[table["CIDEr-D"].idxmax()]
     sentences = [
-        f"On {images} test pictures, {winner.name} has the highest CIDEr-D, {winner['CIDEr-D']:.2f}, at "
+        f"On {len(cider)} test pictures, {winner.name} has the highest CIDEr-D, {winner['CIDEr-D']:.2f}, at "
         f"{winner['captions/s']:.0f} captions a second."
     ]
     if winner.name != plain.name:
         sentences.append(
             f"{plain.name}: CIDEr-D {plain['CIDEr-D']:.2f} at {plain['captions/s']:.0f} captions a second."
         )
-    others = table.iloc[1:]
-    return sentences + [_beside(row, plain) for name, row in others.iterrows() if name.startswith("contrastive")]
+    told = [name for name in table.index[1:] if name == winner.name or name.startswith("contrastive")]
+    return sentences + [_beside(table.loc[name], plain, cider) for name in told]
 
 
-def _beside(row: pd.Series, plain: pd.Series) -> str:
+def _beside(row: pd.Series, plain: pd.Series, cider: pd.DataFrame) -> str:
+    """Against the plain strategy, image by image, with what else changes."""
+    delta, low, high = paired_difference(cider[plain.name], cider[row.name])
+    changed = [f"distinct-2 {100 * (row['distinct-2'] - plain['distinct-2']):+z.1f} points"]
+    if "all" in row:
+        changed.append(f"wholly right captions {100 * (row['all'] - plain['all']):+z.1f} points")
     return (
-        f"{row.name}: CIDEr-D {row['CIDEr-D'] - plain['CIDEr-D']:+z.2f} and distinct-2 "
-        f"{100 * (row['distinct-2'] - plain['distinct-2']):+z.1f} points against {plain.name}, "
+        f"{row.name} against {plain.name}, picture by picture: CIDEr-D {delta:+z.2f} (95 % interval {low:+z.2f} to "
+        f"{high:+z.2f}{', so it may be chance' if low <= 0 <= high else ''}), {', '.join(changed)}, "
         f"at {row['captions/s'] / plain['captions/s']:.2f} of its speed."
     )
 

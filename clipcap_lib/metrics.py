@@ -99,6 +99,18 @@ def score(
     return Scores(corpus.iloc[0], edges, table[REFERENCE_METRICS], protocol(references, tokeniser, frequencies))
 
 
+def paired_difference(before: pd.Series, after: pd.Series) -> tuple[float, float, float]:
+    """Mean of `after` − `before` over the images that both have a value for, and its 95 % interval.
+
+    The interval is of a bootstrap over images: each is drawn with both its values.
+    """
+    difference = (after - before).dropna().to_numpy(dtype=float)
+    count = len(difference)
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    low, high = np.quantile(draws @ difference / count, [0.025, 0.975])
+    return float(difference.mean()), float(low), float(high)
+
+
 def interval_table(
     captions: dict[str, dict[str, str]], references: dict[str, list[str]],
     protocols: dict[Tokeniser, DocumentFrequencies], metrics: Sequence[str] = ("CIDEr-D", "BLEU-4", "ROUGE-L"),

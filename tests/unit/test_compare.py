@@ -31,8 +31,12 @@ def test_two_equal_runs_differ_by_nothing_and_unequal_ones_hold_their_delta():
 def test_images_that_were_not_judged_do_not_count():
     base, other = scores(0.0), scores(0.2)
     other.loc[other.index[:50], "all"] = np.nan
+    base.loc[base.index[-50:], "all"] = np.nan
     (row, _) = _deltas("b", base, other)
-    assert row["value"] == pytest.approx(other["all"].mean())
+    both = base.index[50:-50]
+    assert row["images"] == 100
+    assert row["value"] == pytest.approx(other.loc[both, "all"].mean())
+    assert row["delta"] == pytest.approx((other.loc[both, "all"] - base.loc[both, "all"]).mean())
 
 
 def test_only_a_fall_beyond_the_tolerance_is_a_regression():

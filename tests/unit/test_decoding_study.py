@@ -122,22 +122,36 @@ def strategies(**rows):
     return pd.DataFrame.from_dict(rows, "index", columns=columns)
 
 
+def by_image(**scores):
+    return pd.DataFrame(scores)
+
+
 def test_the_conclusion_names_the_best_and_measures_contrastive_search_by_the_first():
-    sentences = study.conclude(
-        strategies(greedy=(1.0, 0.2, 50), beam=(1.5, 0.1, 20), contrastive=(0.9, 0.3, 25)), images=7
-    )
+    table = strategies(greedy=(1.0, 0.2, 50), beam=(1.5, 0.1, 20), contrastive=(0.9, 0.3, 25), sample=(0.8, 0.3, 40))
+    sentences = study.conclude(table, by_image(greedy=[0.0, 2.0], beam=[0.5, 2.5], contrastive=[1.8, 0.0]))
     assert sentences == [
-        "On 7 test pictures, beam has the highest CIDEr-D, 1.50, at 20 captions a second.",
+        "On 2 test pictures, beam has the highest CIDEr-D, 1.50, at 20 captions a second.",
         "greedy: CIDEr-D 1.00 at 50 captions a second.",
-        "contrastive: CIDEr-D -0.10 and distinct-2 +10.0 points against greedy, at 0.50 of its speed.",
+        "beam against greedy, picture by picture: CIDEr-D +0.50 (95 % interval +0.50 to +0.50), "
+        "distinct-2 -10.0 points, at 0.40 of its speed.",
+        "contrastive against greedy, picture by picture: CIDEr-D -0.10 (95 % interval -2.00 to +1.80, so it may be "
+        "chance), distinct-2 +10.0 points, at 0.50 of its speed.",
     ]
 
 
+def test_wholly_right_captions_are_told_where_they_are_known():
+    table = strategies(greedy=(1.0, 0.2, 50), contrastive=(1.5, 0.2, 50)).assign(all=[0.7, 0.6])
+    sentence = study.conclude(table, by_image(greedy=[1.0, 1.0], contrastive=[1.5, 1.5]))[-1]
+    assert "wholly right captions -10.0 points" in sentence
+
+
 def test_no_difference_has_no_sign_of_a_fall():
-    sentence = study.conclude(strategies(greedy=(1.0, 0.2, 50), contrastive=(0.999, 0.1999, 25)), images=7)[-1]
-    assert "CIDEr-D +0.00 and distinct-2 +0.0 points" in sentence
+    table = strategies(greedy=(1.0, 0.2, 50), contrastive=(0.999, 0.1999, 25))
+    sentence = study.conclude(table, by_image(greedy=[1.0, 1.0], contrastive=[0.999, 0.999]))[-1]
+    assert "CIDEr-D +0.00 (95 % interval +0.00 to +0.00), distinct-2 +0.0 points" in sentence
 
 
 def test_nothing_is_compared_with_itself():
-    assert len(study.conclude(strategies(greedy=(1.0, 0.2, 50)), images=7)) == 1
-    assert len(study.conclude(strategies(contrastive=(1.0, 0.2, 50), greedy=(0.9, 0.2, 50)), images=7)) == 1
+    cider = by_image(greedy=[1.0, 0.8], contrastive=[1.0, 1.0])
+    assert len(study.conclude(strategies(greedy=(1.0, 0.2, 50)), cider)) == 1
+    assert len(study.conclude(strategies(contrastive=(1.0, 0.2, 50), greedy=(0.9, 0.2, 50)), cider)) == 1

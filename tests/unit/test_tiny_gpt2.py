@@ -3,7 +3,6 @@
 import math
 import random
 import re
-import re
 from collections.abc import Iterator
 from itertools import combinations, islice
 from pathlib import Path
