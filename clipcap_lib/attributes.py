@@ -52,18 +52,24 @@ def confusions(captions: pd.DataFrame, scenes: dict[str, Scene], language: Langu
     return pd.Series(pairs, dtype=object).value_counts()
 
 
+def factors(scene: Scene) -> dict[str, str]:
+    """What may make a picture hard, or may be read off its embedding.
+
+    Only pictures of one kind hold four of it, so the largest count is told together with the number of kinds.
+    """
+    kinds, most = len(scene.groups), max(group.count for group in scene.groups)
+    return {
+        "kinds": str(kinds), "kinds × largest count": f"{kinds} × {most}", "relation": scene.relation or "none",
+        "background": scene.background,
+    }  # fmt: skip
+
+
 def accuracy_by_factor(scored: pd.DataFrame, scenes: dict[str, Scene]) -> pd.DataFrame:
     """How the share of wholly right captions depends on what is in the picture: factor, value, pictures, right."""
-    shown = [scenes[image] for image in scored["image_id"]]
-    factors = {
-        "kinds": [str(len(scene.groups)) for scene in shown],
-        "largest count": [str(max(group.count for group in scene.groups)) for scene in shown],
-        "relation": [scene.relation or "none" for scene in shown],
-        "background": [scene.background for scene in shown],
-    }
+    shown = pd.DataFrame([factors(scenes[image]) for image in scored["image_id"]], index=scored.index)
     tables = [
-        scored["all"].astype(float).groupby(pd.Series(values, scored.index)).agg(["size", "mean"]).assign(factor=factor)
-        for factor, values in factors.items()
+        scored["all"].astype(float).groupby(values).agg(["size", "mean"]).assign(factor=factor)
+        for factor, values in shown.items()
     ]
     table = pd.concat(tables).rename_axis("value").reset_index()
     return table.rename(columns={"size": "pictures", "mean": "right"})[["factor", "value", "pictures", "right"]]

@@ -1,5 +1,6 @@
 """Every plot of the workbench, one style, Chinese included; each function returns a `Figure`."""
 
+import itertools
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import matplotlib.font_manager as fonts
 import matplotlib.pyplot as plt
+import matplotlib.ticker as ticker
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -41,6 +43,14 @@ def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
     figure, axes = plt.subplots(*shape, **options)
     plt.close(figure)  # or the notebook shows every figure a second time at the end of its cell
     return figure, axes
+
+
+def _log_scale(axis: Axes) -> None:
+    """Loss on a logarithmic axis, with numbers as people write them."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def run_label(run: Run) -> str:
@@ -103,7 +113,8 @@ def overlaid_curves(runs: dict[str, Run]) -> Figure:
         for axis, x in zip(axes, ("images", "seconds"), strict=True):
             axis.plot(train[x], smooth, color=color, linewidth=2, label=label)
             axis.plot(dev[x], dev["value"], color=color, linewidth=1.4, linestyle="--")
-            axis.set(xlabel="images seen" if x == "images" else "seconds of training", yscale="log")
+            axis.set(xlabel="images seen" if x == "images" else "seconds of training")
+            _log_scale(axis)
     axes[0].set(ylabel="loss (nats per token)", title="bold: train, smoothed · dashed: dev")
     axes[0].legend(frameon=False)
     return figure
@@ -184,13 +195,19 @@ def frequency_bars(counts: pd.Series, title: str, xlabel: str) -> Figure:
 
 
 def embedding_map(vectors: np.ndarray, labels: Sequence[str], title: str) -> Figure:
-    """The two leading principal components of embeddings [N, D], coloured by label."""
+    """The two leading principal components of embeddings [N, D], a colour and marker a label."""
     centred = vectors - vectors.mean(0)
     _, values, directions = np.linalg.svd(centred, full_matrices=False)
     x, y = (centred @ directions[:2].T).T
     share = values[:2] ** 2 / (values**2).sum()
     figure, axis = _subplots(figsize=(8.5, 5))
-    sns.scatterplot(x=x, y=y, hue=list(labels), s=18, linewidth=0, palette="husl", ax=axis)
+    names = sorted(set(labels))
+    # Neighbouring colours of many are hard to tell apart, so they get different markers.
+    markers = dict(zip(names, itertools.cycle(["o", "X", "^"]), strict=False))
+    sns.scatterplot(
+        x=x, y=y, hue=list(labels), hue_order=names, style=list(labels), markers=markers, s=26, linewidth=0,
+        palette="husl", ax=axis,
+    )  # fmt: skip
     axis.set(title=title, xlabel=f"component 1 ({share[0]:.0%} of variance)", ylabel=f"component 2 ({share[1]:.0%})")
     sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
     return figure
@@ -321,5 +338,6 @@ def loss_line(states: pd.DataFrame, title: str) -> Figure:
     """The loss of a pretraining; `states` has step and loss."""
     figure, axis = _subplots(figsize=(8, 3.2))
     axis.plot(states["step"], states["loss"], color=MAPPINGS["bert"], linewidth=2)
-    axis.set(title=title, xlabel="step", ylabel="loss", yscale="log")
+    axis.set(title=title, xlabel="step", ylabel="loss")
+    _log_scale(axis)
     return figure

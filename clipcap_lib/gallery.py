@@ -9,7 +9,7 @@ FIGURES = {
     "learning_curves.png": ("04_mlp_vs_bert", "Loss against images seen"),
     "accuracy.png": ("06_results", "Does the caption name the right things?"),
     "decoding.png": ("05_decoding", "Quality against diversity"),
-    "scenes.png": ("01_data_preparation", "Pictures and what people would say of them"),
+    "scenes.png": ("01_data_preparation", "Pictures and captions"),
 }
 
 

@@ -258,6 +258,7 @@ def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
     if error:
         shutil.rmtree(job.folder, ignore_errors=True)  # an older result would pass for this one's
         return Outcome(job, "failed", content["seconds"], error)
+    _drop_navigation(work / "notebook.ipynb")
     (work / "DONE").touch()
     shutil.rmtree(job.folder, ignore_errors=True)
     work.rename(job.folder)
@@ -292,6 +293,13 @@ def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> s
             if began or attempt == "retry":  # only a kernel that never started is worth a second try
                 return f"kernel did not start: {error}"
     raise AssertionError("unreachable")
+
+
+def _drop_navigation(path: Path) -> None:
+    # Its links lead to notebooks that stand beside the source, not beside an executed copy.
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if "navigation" not in cell.metadata.get("tags", [])]
+    nbformat.write(notebook, path)
 
 
 def _unexecuted_cell(path: Path) -> str | None:

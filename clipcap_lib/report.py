@@ -36,6 +36,10 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     """
     folder = reports / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
+    for job in _runs(outcomes):
+        write_page(
+            _rendered(job), "run.html.j2", name=job.name, body=Markup(render_notebook(job.folder / "notebook.ipynb"))
+        )
     failures = [_failure(outcome, folder) for outcome in outcomes if outcome.status == "failed"]
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
     page = _page("experiment.html.j2",
@@ -145,7 +149,20 @@ def _job_row(outcome: Outcome, folder: Path) -> dict[str, Any]:
         "css": "done" if good else "failed",
         "seconds": outcome.seconds,
         "link": link,
+        "reading": _reading(outcome, folder),
     }
+
+
+def _rendered(job: Job) -> Path:
+    """The page of a training run; the other notebooks are sections of the report."""
+    return job.folder / "notebook.html"
+
+
+def _reading(outcome: Outcome, folder: Path) -> str | None:
+    """Where a job's notebook can be read as a page."""
+    if _has(outcome, "03_train"):
+        return _rendered(outcome.job).relative_to(folder).as_posix()
+    return f"#{outcome.job.name}" if any(_has(outcome, name) for name in SECTIONS) else None
 
 
 def _counts(outcomes: list[Outcome]) -> str:
