@@ -17,6 +17,7 @@ from clipcap_lib.experiment import Data, pick
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.reranking import Utility
 from clipcap_lib.runs import read_json
+from clipcap_lib.spelling import nearest
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
 
 
@@ -30,9 +31,9 @@ class Captioner:
 
     @classmethod
     def from_run(cls, folder: Path) -> "Captioner":
-        """Load a run folder; raises `FileNotFoundError` where it holds no finished run."""
+        """Load a run folder; raises `FileNotFoundError`, with the runs there are, where it holds no finished run."""
         if not (folder / "model" / "config.json").exists() or not (folder / "params.json").exists():
-            raise FileNotFoundError(f"{folder} is not the folder of a finished run: it has no model/ or no params.json")
+            raise FileNotFoundError(_why_no_run(folder))
         params = read_json(folder / "params.json")
         return cls(ClipCapModel.from_pretrained(folder / "model"), load_encoder(params["encoder"]), params)
 
@@ -64,3 +65,12 @@ class Captioner:
     def data(self) -> Data:
         """The corpus it was trained on."""
         return pick(Data, self.params)
+
+
+def _why_no_run(folder: Path) -> str:
+    if not folder.is_dir():
+        beside = sorted(done.parent.name for done in folder.parent.glob("*/DONE"))
+        return f"{folder}: there is no such folder" + (nearest(folder.name, beside) if beside else "")
+    if runs := sorted(done.parent.name for done in folder.glob("runs/*/DONE")):
+        return f"{folder} holds several runs; name one of {folder / 'runs'}: {', '.join(runs)}"
+    return f"{folder} is not the folder of a finished run: it has no model/ or no params.json"

@@ -146,7 +146,9 @@ def caption(
     min_new_tokens: Annotated[int, typer.Option(min=0, help="shortest caption")] = 0,
     repetition_penalty: Annotated[float, typer.Option(help="above 1: what has been said is less likely")] = 1.0,
     no_repeat_ngram: Annotated[int, typer.Option(min=0, help="so many tokens in a row come once; 0 is off")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores, the stop token's too")
+    ] = False,
 ) -> None:
     """Caption pictures with a finished run."""
     chosen = {
@@ -202,7 +204,9 @@ def score(
     captions: Annotated[Path, typer.Argument(help="COCO result JSON, or one id<TAB>caption a line")],
     references: Annotated[Path, typer.Argument(help="COCO annotations JSON, or id<TAB>caption lines, several an id")],
     language: Annotated[str, typer.Option(help="zh or en")],
-    tokeniser: Annotated[str | None, typer.Option(help="ptb, ptb-java, jieba or char; default by language")] = None,
+    tokeniser: Annotated[
+        str | None, typer.Option(help="zh: jieba or char; en: ptb or ptb-java; default: the first")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="numbers instead of a table")] = False,
 ) -> None:
     """Score a caption file against a reference file."""
@@ -228,7 +232,7 @@ def score(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or experiment folders: their best run")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("reports/compare.html"),
-    tolerance: Annotated[float, typer.Option(help="how much a share or CIDEr-D may fall")] = 0.02,
+    tolerance: Annotated[float, typer.Option(min=0, help="how much a share or CIDEr-D may fall")] = 0.02,
 ) -> None:
     """Compare runs with the first: one page, and exit code 1 where one is worse by more than the tolerance."""
     from clipcap_lib import compare as comparison

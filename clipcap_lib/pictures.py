@@ -20,7 +20,7 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
     """
     name = name or str(source)
     if isinstance(source, Path) and source.is_dir():
-        raise ValueError(f"{name} is a folder; name the pictures in it, such as {name}/*.jpg")
+        raise ValueError(f"{name} is a folder; name the pictures in it")
     try:
         with _begin(source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")

@@ -9,7 +9,8 @@ from importlib.resources import as_file, files
 from typing import Literal
 
 Tokeniser = Literal["ptb", "ptb-java", "jieba", "char"]
-DEFAULT: dict[str, Tokeniser] = {"zh": "jieba", "en": "ptb"}
+BY_LANGUAGE: dict[str, tuple[Tokeniser, ...]] = {"zh": ("jieba", "char"), "en": ("ptb", "ptb-java")}
+DEFAULT: dict[str, Tokeniser] = {language: tokenisers[0] for language, tokenisers in BY_LANGUAGE.items()}
 
 # The tokens the COCO evaluation drops. It compares capital brackets with lower-case tokens, so `-lrb-` stays.
 COCO_PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
@@ -81,8 +82,10 @@ def _chinese(text: str) -> str:
 @cache
 def _cutter():
     import logging
+    import warnings
 
-    import jieba
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # it still asks for pkg_resources
+        import jieba
 
     jieba.setLogLevel(logging.WARNING)
     jieba.initialize()

@@ -80,3 +80,9 @@ def test_what_would_mislead_is_refused(run, captions, references, language, mess
     result = run(captions, references, "--language", language)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_a_tokeniser_of_the_other_language_is_refused(run):
+    result = run(coco(MADE.items()), coco(PAIRS), "--language", "zh", "--tokeniser", "ptb")
+    assert result.exit_code == 2
+    assert "tokeniser 'ptb' is not for zh; choose jieba or char" in result.output
