@@ -39,7 +39,7 @@ def _from_json(path: Path, text: str) -> list[tuple[str, str]]:
     for number, row in enumerate(rows):
         fits = isinstance(row, dict) and isinstance(row.get("image_id"), str | int)
         if not fits or not isinstance(row.get("caption"), str):
-            raise ValueError(f"{path}: entry {number} has no `image_id` or no `caption`: {str(row)[:80]}")
+            raise ValueError(f"{path}: entry {number} has no `image_id` or no `caption`: {row!r:.80}")
     return [(str(row["image_id"]), row["caption"]) for row in rows]
 
 

@@ -1,6 +1,7 @@
 """Caption files that hold records instead of lines: COCO and Karpathy JSON, metadata.jsonl, Parquet, pickles."""
 
 import json
+import re
 from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from clipcap_lib.embedding_pickles import read_embedding_pickle
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".pkl")
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
 EXPECTED = {
     ".json": "COCO captions (`images` and `annotations`) or Karpathy splits (`images` with `sentences`)",
@@ -49,7 +51,16 @@ def _json(path: Path) -> list[dict[str, str]]:
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
         raise _wrong(path, "", type(content).__name__ if images is None else "`images` that are no list of objects")
-    return list(_coco(path, content) if "annotations" in content else _karpathy(path, images))
+    return _checked(path, _coco(path, content) if "annotations" in content else _karpathy(path, images))
+
+
+def _checked(path: Path, rows: Iterator[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows, unless JSON's escapes spell half a character in one, which no file can hold."""
+    found = list(rows)
+    for number, row in enumerate(found):
+        if any(HALF_A_CHARACTER.search(text) for text in row.values()):
+            raise _wrong(path, f"caption {number}", row)
+    return found
 
 
 def _coco(path: Path, content: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -57,6 +68,8 @@ def _coco(path: Path, content: dict[str, Any]) -> Iterator[dict[str, str]]:
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
     except KeyError as error:
         raise _wrong(path, "images", f"an image without {error}") from None
+    except TypeError:
+        raise _wrong(path, "images", "an id that is no string or number") from None
     if not isinstance(content["annotations"], list):
         raise _wrong(path, "annotations", content["annotations"])
     for number, row in enumerate(content["annotations"]):
@@ -79,9 +92,17 @@ def _karpathy(path: Path, images: list[dict[str, Any]]) -> Iterator[dict[str, st
         yield from ({"image_id": name, "caption": caption, "split": split} for caption in captions)
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, str]]:
+def _json_lines(path: Path) -> list[dict[str, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
     # Not `splitlines`: JSON may hold other line separators than \n as they are.
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    return _checked(path, _rows_of_lines(path, text.split("\n")))
+
+
+def _rows_of_lines(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 row = json.loads(line)
@@ -95,12 +116,15 @@ def _json_lines(path: Path) -> Iterator[dict[str, str]]:
 
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        columns = {name: NAMES[name] for name in pq.read_schema(path).names if name in NAMES}
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file: {error}") from None
-    if sorted(columns.values()) != ["caption", "image_id"]:
-        raise _wrong(path, "", pq.read_schema(path).names)
-    table = pd.read_parquet(path, columns=list(columns)).rename(columns=columns)
+        known = pq.read_schema(path).names
+        columns = {name: NAMES[name] for name in known if name in NAMES}
+        fits = sorted(columns.values()) == ["caption", "image_id"]
+        table = pd.read_parquet(path, columns=list(columns)).rename(columns=columns) if fits else None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: not a Parquet file, or a damaged one: {first}") from None
+    if table is None:
+        raise _wrong(path, "", known)
     for number, row in enumerate(zip(table["image_id"], table["caption"], strict=True)):
         if not isinstance(row[0], str | Integral) or not isinstance(row[1], str):
             raise _wrong(path, f"row {number}", row)

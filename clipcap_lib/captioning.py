@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from clipcap_lib.corpora import prepare_corpus
@@ -31,11 +32,21 @@ class Captioner:
 
     @classmethod
     def from_run(cls, folder: Path) -> "Captioner":
-        """Load a run folder; raises `FileNotFoundError`, with the runs there are, where it holds no finished run."""
+        """Load a run folder.
+
+        Raises `FileNotFoundError`, with the runs there are, where it holds no finished run, and `ValueError` where it
+        cannot be loaded: damaged, of another language model, written by something else.
+        """
         if not (folder / "model" / "config.json").exists() or not (folder / "params.json").exists():
             raise FileNotFoundError(_why_no_run(folder))
-        params = read_json(folder / "params.json")
-        return cls(ClipCapModel.from_pretrained(folder / "model"), load_encoder(params["encoder"]), params)
+        try:
+            params = read_json(folder / "params.json")
+            name, model = params["encoder"], ClipCapModel.from_pretrained(folder / "model")
+            pick(Data, params)
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+            why = " ".join(str(error).split())
+            raise ValueError(f"{folder} cannot be loaded ({type(error).__name__}): {why:.300}") from error
+        return cls(model, load_encoder(name), params)
 
     @torch.inference_mode()
     def embed(self, pictures: Iterable[Image.Image]) -> Tensor:
@@ -46,7 +57,7 @@ class Captioner:
         self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
         constraints: Constraints = STANDARD,
     ) -> list[list[Caption]]:  # fmt: skip
-        """The captions of each picture, best first; `keys` are the pictures' names, to the sampler.
+        """The captions of each picture, as `decode` orders them; `keys` are the pictures' names, to the sampler.
 
         All pictures go through the encoder at once: give as many as memory has room for.
         """

@@ -177,18 +177,14 @@ def caption(
 def _in_batches(
     captioner: "Captioner", images: list[Path], how: Strategy, constraints: Constraints
 ) -> Iterator[tuple[Path, str, "list[Caption]"]]:
-    names = _names(images)
+    """Pictures with their captions, by name, or by path where several are called alike."""
+    called = Counter(image.name for image in set(images))
     for start in range(0, len(images), BATCH):
-        some = slice(start, start + BATCH)
+        some = images[start : start + BATCH]
         with _refusing(ValueError, OSError):  # OSError: mbr's training captions are gone
-            found = captioner.caption(map(open_picture, images[some]), names[some], how, constraints)
-        yield from zip(images[some], names[some], found, strict=True)
-
-
-def _names(images: list[Path]) -> list[str]:
-    """The file's name of each picture, or its path where several are called alike."""
-    times = Counter(image.name for image in images)
-    return [image.name if times[image.name] == 1 else str(image) for image in images]
+            found = captioner.caption(map(open_picture, some), [image.name for image in some], how, constraints)
+        names = [image.name if called[image.name] == 1 else str(image) for image in some]
+        yield from zip(some, names, found, strict=True)
 
 
 def _print_captions(image: Path, name: str, captions: "list[Caption]", how: Strategy, as_json: bool) -> None:
@@ -212,7 +208,7 @@ def score(
     """Score a caption file against a reference file."""
     from clipcap_lib.scoring import score_files
 
-    with _refusing(ValueError, RuntimeError):
+    with _refusing(ValueError, RuntimeError, OSError):
         scores = score_files(captions, references, language, tokeniser)
     if as_json:
         numbers = {"protocol": scores.protocol, **scores.corpus.to_dict(), "intervals": scores.intervals.T.to_dict()}
@@ -239,9 +235,10 @@ def compare(
 
     runs, output = [run.absolute() for run in runs], output.absolute()
     _enter_project()
-    with _refusing(ValueError, FileNotFoundError):
+    with _refusing(ValueError, OSError):
+        output.parent.mkdir(parents=True, exist_ok=True)  # before the work is done for nothing
         found = comparison.compare(runs)
-    typer.echo(comparison.write_comparison(found, output))
+        typer.echo(comparison.write_comparison(found, output))
     worse = found.regressions(tolerance)
     for row in worse.itertuples():
         typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} against {found.labels[0]}")
@@ -259,9 +256,10 @@ def import_(
     from clipcap_lib.checkpoints import import_checkpoint
 
     with _refusing(ValueError, OSError):
+        output.mkdir(parents=True, exist_ok=True)  # before the work is done for nothing
         model, published = import_checkpoint(file, lm, encoder)
-    model.save_pretrained(output / "model")
-    write_json(output / "params.json", model.config.model_dump() | {"language": published.family.language})
+        model.save_pretrained(output / "model")
+        write_json(output / "params.json", model.config.model_dump() | {"language": published.family.language})
     table = Table("", "what", "where from")
     for where, facts in (("found in the file", published.found), ("assumed", published.assumed)):
         for name, value in facts.items():

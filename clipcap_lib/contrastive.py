@@ -27,20 +27,21 @@ def contrastive_search(
     lm = Continuation(model.language_model, prefix, rules.limit + most)
     lm.expand(strategy.n)
     before = lm.prefix_hidden.repeat_interleave(strategy.n, 0)
-    past, hidden = _History(before, rules.limit, strategy.history), before[:, -1]
-    script, mask = Transcript(len(prefix), strategy.n, rules.limit, hidden.device), _side_by_side(lm, most)
+    past, mask = _History(before, rules.limit, strategy.history), _side_by_side(lm, most)
+    script = Transcript(len(prefix), strategy.n, rules.limit, before.device)
+    # Of one row, for all its copies must have the same candidates to begin with.
+    logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(strategy.n, 0)
     while True:
-        logits = lm.logits(hidden)
         own = log_probabilities(logits)
         read = k if script.step else most
-        probabilities, candidates = _likeliest(rules.apply(logits, script.written), read)
+        likeliest, candidates = rules.apply(logits, script.written).log_softmax(-1).topk(read)
         states = lm.step(candidates, mask[..., :read, lm.capacity - lm.length : lm.capacity + read])
         unit = F.normalize(states.float(), dim=-1)
-        scores = (1 - strategy.alpha) * probabilities - strategy.alpha * past.similarity(unit)
+        scores = (1 - strategy.alpha) * likeliest.exp() - strategy.alpha * past.similarity(unit)
         if guide:
             scores[:, :k] += guide(script.rows, script.written(), candidates[:, :k])
         if rules.processors:  # they may leave fewer than k tokens
-            scores.masked_fill_(probabilities == 0, float("-inf"))
+            scores.masked_fill_(likeliest == float("-inf"), float("-inf"))
         best = scores.argmax(-1) if script.step else _beginnings(scores, k, strategy.n)
         chosen = torch.arange(len(best), device=best.device), best
         tokens, hidden = candidates[chosen], states[chosen]
@@ -55,6 +56,7 @@ def contrastive_search(
             lm.leave(departure)
             past.leave(departure)
             hidden, script.rows = departure.apply(hidden), departure.apply(script.rows)
+        logits = lm.logits(hidden)
 
 
 class _History:
@@ -80,12 +82,6 @@ class _History:
 
     def leave(self, departure: Departure) -> None:
         self.states = departure.apply(self.states)
-
-
-def _likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Probabilities within the whole vocabulary and ids [rows, k]."""
-    scores, ids = logits.log_softmax(-1).topk(k)
-    return scores.exp(), ids
 
 
 def _beginnings(scores: Tensor, k: int, copies: int) -> Tensor:

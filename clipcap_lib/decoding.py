@@ -99,12 +99,11 @@ def _checked(model: ClipCapModel, features: Tensor) -> Tensor:
 
 @contextmanager
 def _evaluating(model: ClipCapModel) -> Iterator[None]:
-    if not (
-        model.training or model.language_model.training
-    ):  # visiting every module takes a tenth of a tiny model's greedy captions
+    was_training = model.training
+    # Visiting every module takes a tenth of a tiny model's greedy captions.
+    if not (was_training or model.language_model.training):
         yield
         return
-    was_training = model.training
     model.eval()
     try:
         yield

@@ -235,7 +235,7 @@ def similarity_matrix(vectors: np.ndarray, title: str) -> Figure:
 
 def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
     """Attribute accuracy in percent, a row a run; `table` is indexed by run label with one column an attribute."""
-    figure, axis = _subplots(figsize=(7.5, 0.5 * len(table) + 1.4))
+    figure, axis = _subplots(figsize=(8.5, 0.5 * len(table) + 1.4))
     sns.heatmap(table[ATTRIBUTES] * 100, annot=True, fmt=".0f", cmap="YlGnBu", vmin=0, vmax=100, ax=axis,
                 linewidths=1.5, cbar_kws={"label": "percent right"})  # fmt: skip
     axis.set(title=title, ylabel="")

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million; what a decompression bomb holds, no camera does
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises for broken files
+# What Pillow raises for broken files.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, RuntimeError, TypeError, AttributeError)
 READING = "upright, RGB, first frame"  # part of an encoder's fingerprint
 
 

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.strategies import Beam, Constraints, Strategy, _Search
+from clipcap_lib.strategies import Beam, Constraints, Search, Strategy
 
 
 @dataclass
@@ -149,11 +149,13 @@ def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]
 
 def _check_candidates(strategy: Strategy, allowed: int, waiting: int) -> None:
     """Of the allowed tokens, `waiting` are stop tokens that a shortest caption keeps back at first."""
-    own = strategy.width if isinstance(strategy, Beam) else strategy.n if isinstance(strategy, _Search) else 1
-    # Contrastive search makes do with fewer than k at a step; a beam or a caption without a token of its own is none.
-    for candidates, left in ((getattr(strategy, "k", own), allowed), (own, allowed - waiting)):
+    width = strategy.width if isinstance(strategy, Beam) else 1
+    # Contrastive search makes do with fewer than k at a step; a beam that finds no token of its own is none.
+    for candidates, left in ((getattr(strategy, "k", width), allowed), (width, allowed - waiting)):
         if candidates > left:
             raise ValueError(f"{candidates} candidates a step, but the vocabulary allows {left:,}")
+    if isinstance(strategy, Search) and strategy.n > allowed - waiting:
+        raise ValueError(f"n is {strategy.n}, but only {allowed - waiting:,} tokens may begin a caption")
 
 
 def _special_tokens(model: ClipCapModel, stops: tuple[int, ...], vocabulary: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from transformers import (
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
-from clipcap_lib.strategies import Greedy, _Sampling
+from clipcap_lib.strategies import Greedy, Sampling
 
 Choose = Callable[[Tensor, Transcript], Tensor]
 NUCLEI = (24, 128, 1024)  # so many of the likeliest tokens are sorted before all are
@@ -29,10 +29,9 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
     """Continue prefixes [B, P, n], `copies` times each, by the token that `choose` picks from the allowed logits."""
     lm = Continuation(model.language_model, prefix, rules.limit, end_only=True)
     lm.expand(copies)
-    hidden = lm.prefix_hidden[:, -1].repeat_interleave(copies, 0)
-    script = Transcript(len(prefix), copies, rules.limit, hidden.device)
+    logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(copies, 0)
+    script = Transcript(len(prefix), copies, rules.limit, logits.device)
     while True:
-        logits = lm.logits(hidden)
         own = log_probabilities(logits)
         tokens = choose(rules.apply(logits, script.written), script)
         stopping = rules.stop(tokens)
@@ -43,10 +42,10 @@ def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, cop
             departure = Departure.of(stopping)
             lm.leave(departure)
             tokens, script.rows = departure.apply(tokens), departure.apply(script.rows)
-        hidden = lm.step(tokens[:, None])[:, 0]
+        logits = lm.logits(lm.step(tokens[:, None])[:, 0])
 
 
-def chooser(strategy: Greedy | _Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
+def chooser(strategy: Greedy | Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
     """How a strategy picks a token a row; the rows are the captions of the first key, then of the second, …"""
     if isinstance(strategy, Greedy):
         return partial(most_probable, copies=strategy.n)
@@ -67,7 +66,7 @@ def _uniform(name: str, count: int) -> Tensor:
     return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def draw(logits: Tensor, strategy: _Sampling, uniform: Tensor) -> Tensor:
+def draw(logits: Tensor, strategy: Sampling, uniform: Tensor) -> Tensor:
     """Token ids [rows] by the inverse of the filtered cumulative distribution at `uniform` [rows] in [0, 1)."""
     tokens = torch.empty(len(logits), dtype=torch.long, device=logits.device)
     for rows, scores, ids in filtered(logits, strategy):
@@ -77,7 +76,7 @@ def draw(logits: Tensor, strategy: _Sampling, uniform: Tensor) -> Tensor:
     return tokens
 
 
-def filtered(logits: Tensor, strategy: _Sampling) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+def filtered(logits: Tensor, strategy: Sampling) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """What may be drawn: in parts of the batch, rows, scores with the rest at −∞, and token ids of the scores' columns.
 
     The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide.
@@ -96,7 +95,7 @@ def filtered(logits: Tensor, strategy: _Sampling) -> Iterator[tuple[Tensor, Tens
     yield rows, _warpers(strategy)(None, logits), None
 
 
-def _shortcuts(strategy: _Sampling, logits: Tensor) -> list[Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
+def _shortcuts(strategy: Sampling, logits: Tensor) -> list[Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
     """From logits to the scores and ids of the likeliest tokens, filtered, and whether they settle a row [rows]."""
     vocabulary = logits.shape[-1]
     if strategy.top_k:
@@ -107,7 +106,7 @@ def _shortcuts(strategy: _Sampling, logits: Tensor) -> list[Callable[[Tensor], t
     return [partial(_top_p, strategy.top_p, size) for size in sizes if size < vocabulary]
 
 
-def _top_k(strategy: _Sampling, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _top_k(strategy: Sampling, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scores, ids = logits.topk(strategy.top_k + 1)
     rest = LogitsProcessorList(_warpers(strategy)[1:])
     # A tie at the edge would let more than k in; one before it is broken by the warpers that sort, as they find it.
@@ -133,7 +132,7 @@ def _in_order(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     return scores.gather(1, order), ids
 
 
-def _warpers(strategy: _Sampling) -> LogitsProcessorList:
+def _warpers(strategy: Sampling) -> LogitsProcessorList:
     warpers = LogitsProcessorList()
     if strategy.top_k:
         warpers.append(TopKLogitsWarper(strategy.top_k))

@@ -5,7 +5,7 @@ import difflib
 
 def nearest(word: str, choices: list[str]) -> str:
     """The end of an error's line: the choice with these initials or this spelling, or else all choices there are."""
-    if initials := [choice for choice in choices if "".join(part[0] for part in choice.split("_")) == word.lower()]:
+    if initials := [choice for choice in choices if "".join(part[:1] for part in choice.split("_")) == word.lower()]:
         return f"; did you mean {initials[0]!r}?"
     lowered = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.4)

@@ -20,7 +20,7 @@ class _Options(BaseModel):
             raise ValueError(f"{_name(type(self))}: {problems}") from None
 
 
-class _Search(_Options):
+class Search(_Options):
     """A search without chance or beams: its own caption first, then those with another of the likeliest first tokens.
 
     Only the first token is forced (top-k branching of Wang & Zhou 2024); the search itself goes on from there.
@@ -29,7 +29,7 @@ class _Search(_Options):
     n: int = Field(1, gt=0, description="captions an image")
 
 
-class Greedy(_Search):
+class Greedy(Search):
     """Always the most probable token."""
 
     name: Literal["greedy"] = "greedy"
@@ -51,7 +51,7 @@ class Beam(_Options):
         return n
 
 
-class _Sampling(_Options):
+class Sampling(_Options):
     temperature: float = Field(1.0, ge=1e-4)  # far below it logits overflow; greedy is the limit
     top_k: int = Field(0, ge=0, description="0: off; Fan et al. 2018")
     top_p: float = Field(1.0, gt=0, le=1, description="1: off; Holtzman et al. 2020")
@@ -61,7 +61,7 @@ class _Sampling(_Options):
     seed: int = 0
 
 
-class Sample(_Sampling):
+class Sample(Sampling):
     """Draw from the softmax after temperature, top-k, top-p, min-p and locally typical filtering, in that order.
 
     A draw depends on the seed, the image's key and the caption's number alone, never on the rest of the batch.
@@ -70,7 +70,13 @@ class Sample(_Sampling):
     name: Literal["sample"] = "sample"
 
 
-class Contrastive(_Search):
+class _Contrast(Search):
+    k: int = Field(gt=0)
+    alpha: float = Field(ge=0, le=1)
+    history: Literal["all", "generated"] = "all"
+
+
+class Contrastive(_Contrast):
     """Contrastive search (Su et al. 2022, eq. 5): of the k likeliest tokens, the one least like what stands before it.
 
     Maximises (1 − α)·p(v) − α·max_j cos(h_v, h_j). `history` says whether h_j runs over the prefix too, as in the
@@ -78,25 +84,19 @@ class Contrastive(_Search):
     """
 
     name: Literal["contrastive"] = "contrastive"
-    k: int = Field(gt=0)
-    alpha: float = Field(ge=0, le=1)
-    history: Literal["all", "generated"] = "all"
 
 
-class Magic(_Search):
+class Magic(_Contrast):
     """Contrastive search that also listens to CLIP (Su et al. 2022b, eq. 4).
 
     Adds β · softmax over the k candidates of (logit scale × CLIP(image) · CLIP(text so far + v)).
     """
 
     name: Literal["magic"] = "magic"
-    k: int = Field(gt=0)
-    alpha: float = Field(ge=0, le=1)
     beta: float = Field(ge=0)
-    history: Literal["all", "generated"] = "all"
 
 
-class BestOfN(_Sampling):
+class BestOfN(Sampling):
     """Draw n captions an image and keep the one whose CLIP embedding is nearest to the image's."""
 
     name: Literal["best-of-n"] = "best-of-n"
@@ -104,7 +104,7 @@ class BestOfN(_Sampling):
     n: int = Field(10, gt=1)
 
 
-class MinimumBayesRisk(_Sampling):
+class MinimumBayesRisk(Sampling):
     """Draw n captions an image and keep the one that the others agree with most, by CIDEr-D (Eikema & Aziz 2022)."""
 
     name: Literal["mbr"] = "mbr"

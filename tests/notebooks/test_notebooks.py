@@ -153,8 +153,12 @@ def test_pictures_that_are_called_alike_are_told_apart(reports, tmp_path):
     run = reports / "emoji-tiny" / "runs" / "mlp-full-s0"
     one, another = pd.read_parquet(run / "captions.parquet")["image_path"].head(2)
     twin = Path(shutil.copy(another, tmp_path / Path(one).name))
-    lines = caption(one, str(twin), another, "--run", str(run)).output.splitlines()
+    how = ("--run", str(run), "--strategy", "sample temperature:2")
+    alone = caption(one, one, *how).output.splitlines()
+    lines = caption(one, str(twin), another, *how).output.splitlines()
+    assert [line.split("\t")[0] for line in alone] == [Path(one).name] * 2
     assert [line.split("\t")[0] for line in lines] == [str(Path(one).absolute()), str(twin), Path(another).name]
+    assert lines[0].split("\t")[1] == alone[0].split("\t")[1], "a draw depends on the file's name alone"
 
 
 @pytest.mark.parametrize(

@@ -367,6 +367,16 @@ def likeliest(model, feature):
     return [token for token in logits.argsort(descending=True).tolist() if token not in (0, 1)]
 
 
+def test_a_constraint_that_forbids_nothing_changes_nothing_where_probabilities_underflow():
+    model = copy.deepcopy(captioner("gpt2"))
+    with torch.no_grad():
+        model.language_model.lm_head.weight.mul_(100)
+    free = Constraints(max_new_tokens=6, stop_tokens=())
+    bound = free.model_copy(update={"no_repeat_ngram": 6})
+    strategy = Contrastive(k=20, alpha=1.0)
+    assert tokens(decode(model, FEATURES, strategy, bound)) == tokens(decode(model, FEATURES, strategy, free))
+
+
 def test_contrastive_search_reads_each_token_once():
     """One forward a token beside the prefix's, whatever k is: each reads its tokens' embeddings once."""
     model, calls = captioner("gpt2"), []
@@ -869,7 +879,11 @@ def test_impossible_options_are_refused_in_one_line_from_python_too(build, messa
             "1 candidates a step, but the vocabulary allows 0",
         ),
         (Beam(width=61), {}, "61 candidates a step, but the vocabulary allows 58"),
-        (Greedy(n=54), {"constraints": Constraints(min_new_tokens=1, stop_tokens=STOPS)}, "allows 53"),
+        (
+            Greedy(n=54),
+            {"constraints": Constraints(min_new_tokens=1, stop_tokens=STOPS)},
+            "n is 54, but only 53 tokens may",
+        ),
         (Greedy(), {"constraints": Constraints(stop_tokens=(9,), banned_tokens=(9,))}, "is banned and ends captions"),
         (Magic(k=4, alpha=0.1, beta=1), {}, "magic needs an encoder that reads the captions"),
         (BestOfN(), {}, "best-of-n needs an encoder that reads the captions"),

@@ -1,6 +1,7 @@
 """Pictures of every awkward kind are read as documented, or refused by name."""
 
 import io
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -77,6 +78,25 @@ def test_what_is_no_picture_is_named(tmp_path, data, message):
     with pytest.raises(ValueError, match=message) as error:
         open_picture(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow says what it found before it gives up
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "tiff", "webp", "avif", "blp"])
+def test_a_damaged_picture_is_refused_and_never_crashes(tmp_path, kind):
+    rng, buffer = random.Random(0), io.BytesIO()
+    Image.effect_noise((40, 30), 60).convert("P" if kind == "blp" else "RGB").save(buffer, kind)
+    whole, path, refused = buffer.getvalue(), tmp_path / "a.jpg", 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.choice([1, 5, 20])):
+            data[rng.randrange(min(len(data), rng.choice([16, 64, len(data)])))] = rng.randrange(256)
+        path.write_bytes(data)
+        picture_fault(path)
+        try:
+            open_picture(path)
+        except ValueError as error:
+            refused += str(path) in str(error)
+    assert refused > 10
 
 
 def test_uploaded_bytes_carry_their_name():
