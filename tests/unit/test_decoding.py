@@ -235,7 +235,6 @@ STRATEGIES = [
     Greedy(), Beam(width=3, n=2), Sample(top_p=0.9, seed=4), Sample(top_k=5, temperature=0.7, n=3),
     Contrastive(k=4, alpha=0.6), Contrastive(k=3, alpha=0.3, history="generated"), Magic(k=4, alpha=0.1, beta=2.0),
     BestOfN(n=4), MinimumBayesRisk(n=4), Greedy(n=3), Contrastive(k=2, alpha=0.6, n=4),
-    Magic(k=4, alpha=0.1, beta=2.0, n=2),
 ]  # fmt: skip
 
 

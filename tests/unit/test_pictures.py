@@ -86,7 +86,7 @@ def test_a_damaged_picture_is_refused_and_never_crashes(tmp_path, kind):
     rng, buffer = random.Random(0), io.BytesIO()
     Image.effect_noise((40, 30), 60).convert("P" if kind == "blp" else "RGB").save(buffer, kind)
     whole, path, refused = buffer.getvalue(), tmp_path / "a.jpg", 0
-    for _ in range(150):
+    for _ in range(50):
         data = bytearray(whole)
         for _ in range(rng.choice([1, 5, 20])):
             data[rng.randrange(min(len(data), rng.choice([16, 64, len(data)])))] = rng.randrange(256)
@@ -96,7 +96,7 @@ def test_a_damaged_picture_is_refused_and_never_crashes(tmp_path, kind):
             open_picture(path)
         except ValueError as error:
             refused += str(path) in str(error)
-    assert refused > 10
+    assert refused > 3
 
 
 def test_uploaded_bytes_carry_their_name():
