@@ -241,7 +241,8 @@ def compare(
         typer.echo(comparison.write_comparison(found, output))
     worse = found.regressions(tolerance)
     for row in worse.itertuples():
-        typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} against {found.labels[0]}")
+        interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}"
+        typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} ({interval}) against {found.labels[0]}")
     raise typer.Exit(1 if len(worse) else 0)
 
 

@@ -149,6 +149,9 @@ def _captions(found: Comparison) -> str:
     captions = captions[captions["split"] == SPLIT]
     different = captions.groupby("image_id")["caption"].nunique() > 1
     pictures = captions[captions["image_id"].map(different)].drop_duplicates("image_id").head(SHOWN)
-    references = prepare_corpus(pick(Data, found.runs[0].params)).references()
+    data = pick(Data, found.runs[0].params)
+    prepared = prepare_corpus(data)
     count = html.escape(f"{int(different.sum()):,} of {len(different):,} test pictures have different captions.")
-    return f"<p>{count}</p>" + cards.caption_cards(pictures, references, captions)
+    return f"<p>{count}</p>" + cards.caption_cards(
+        pictures, prepared.references(), captions, prepared.scenes, data.language
+    )
