@@ -35,7 +35,7 @@ def describe_accuracy(accuracy: pd.DataFrame, run: str) -> list[str]:
     for split in [split for split in SPLITS if split in of_run.index]:
         shares = of_run.loc[split, ATTRIBUTES].dropna()
         parts = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-        sentences.append(f"On {SPLITS[split]}, greedy captions of the best run ({run}) are right in: {parts}.")
+        sentences.append(f"On {SPLITS[split]}, captions of the best run ({run}) are right in: {parts}.")
     return sentences
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NoReturn
 
 import pandas as pd
 
-from clipcap_lib.caption_records import NAMES, SUFFIXES, read_records
+from clipcap_lib.caption_records import KARPATHY_SPLITS, NAMES, SUFFIXES, read_records
 from clipcap_lib.pictures import picture_fault
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
@@ -289,7 +289,10 @@ def split_by_image(image_ids: Iterable[str], sizes: dict[str, int], seed: int) -
 
 
 def read_splits(path: Path) -> dict[str, str]:
-    """Read a csv with the columns image_id and split; ValueError where an image has no split or two."""
+    """Read a csv with the columns image_id and split; ValueError where an image has no split or two.
+
+    Karpathy's `val` counts as dev and `restval` as train.
+    """
     text = _read_text(path).removeprefix("\ufeff")
     rows = pd.DataFrame(csv.DictReader(io.StringIO(text, newline="")), dtype="str").fillna("")
     if not {"image_id", "split"} <= set(rows.columns):
@@ -298,7 +301,7 @@ def read_splits(path: Path) -> dict[str, str]:
     wrong = rows[rows["image_id"].duplicated() | (rows["split"] == "")]["image_id"]
     if len(wrong):
         raise ValueError(f"{path}: expected one split per image, {len(wrong)} have none or two: {_examples(wrong)}")
-    return dict(zip(rows["image_id"], rows["split"], strict=True))
+    return dict(zip(rows["image_id"], rows["split"].replace(KARPATHY_SPLITS), strict=True))
 
 
 def _assign_splits(image_ids: pd.Series, splits: Path | dict[str, int] | None, seed: int) -> pd.Series:

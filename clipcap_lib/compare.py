@@ -61,6 +61,8 @@ def compare(paths: list[Path]) -> Comparison:
     if len(folders) < 2:
         raise ValueError("compare needs at least two runs")
     runs = [read_run(folder) for folder in folders]
+    if len({pick(Data, run.params).language for run in runs}) > 1:
+        raise ValueError("the runs caption in different languages; their scores cannot be compared")
     scores = [_scores(run) for run in runs]
     labels = _labels(folders)
     rows = [
@@ -70,12 +72,16 @@ def compare(paths: list[Path]) -> Comparison:
 
 
 def _labels(folders: list[Path]) -> list[str]:
-    names = [folder.name for folder in folders]
-    return names if len(set(names)) == len(names) else [f"{folder.parents[1].name}/{folder.name}" for folder in folders]
+    """As short as tells them apart."""
+    spellings = (lambda folder: folder.name, lambda folder: f"{folder.parents[1].name}/{folder.name}", str)
+    for spell in spellings:
+        if len(set(labels := [spell(folder) for folder in folders])) == len(folders):
+            return labels
+    raise ValueError(f"a run is named twice: {', '.join(map(str, folders))}")
 
 
 def _scores(run: Run) -> pd.DataFrame:
-    """Per-image scores of the test split, by image id."""
+    """Per-image scores of the test split, by the picture's path: its id may be another picture's in another corpus."""
     captions = run.captions[run.captions["split"] == SPLIT].set_index("image_id")
     data = pick(Data, run.params)
     prepared, tokeniser = prepare_corpus(data), DEFAULT[data.language]
@@ -85,7 +91,8 @@ def _scores(run: Run) -> pd.DataFrame:
     )
     cider = score(captions["caption"].to_dict(), references, tokeniser, frequencies, resamples=1).images["CIDEr-D"]
     known = [name for name in ATTRIBUTES if name in captions]
-    return captions[known].astype(float).assign(**{"CIDEr-D": cider})
+    paths = captions["image_path"].where(captions["image_path"] != "", captions.index)
+    return captions[known].astype(float).assign(**{"CIDEr-D": cider}).set_axis(paths)
 
 
 def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:

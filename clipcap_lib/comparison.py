@@ -51,10 +51,12 @@ def conclude(runs: list[Run]) -> list[str]:
     """Sentences that answer "MLP or BERT?", the answer first, each number taken from the runs."""
     losses = loss_table(runs)
     sentences = [_ranking(losses, tuning) for tuning in losses.columns]
-    if {"mlp", "bert"} <= set(losses.index):
-        sentences += [_speed(runs, losses, tuning) for tuning in losses.columns]
-        if {"frozen", "full"} <= set(losses.columns):
-            sentences[:0] = [_confounded(losses), *_effects_of_tuning(losses)]
+    paired = [tuning for tuning in losses.columns if losses[tuning].reindex(["mlp", "bert"]).notna().all()]
+    sentences += [_speed(runs, losses, tuning) for tuning in paired]
+    if {"frozen", "full"} <= set(losses.columns):
+        sentences[:0] = _effects_of_tuning(losses)
+    if {"frozen", "full"} <= set(paired):
+        sentences.insert(0, _confounded(losses))
     if falling := [f"{NAMES[run.params['mapping']]} {run.params['tuning']}" for run in runs if still_falling(run)]:
         sentences.append(
             f"Still learning when training ended, so not the best they can do: {', '.join(dict.fromkeys(falling))}. "

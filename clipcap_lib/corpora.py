@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -19,6 +20,7 @@ from clipcap_lib.emoji_scenes import read_scenes, write_corpus
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.experiment import Data
 from clipcap_lib.features import Features, extract_features
+from clipcap_lib.pictures import folder_stamp
 from clipcap_lib.scene_language import Scene
 from clipcap_lib.training import Split
 
@@ -69,8 +71,7 @@ def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
     folder = _generate_scenes(data, root) if data.corpus == "emoji-scenes" else None
     fingerprint = _fingerprint(data)
     prepared = root / "prepared" / fingerprint
-    if not (prepared / "DONE").exists():
-        _prepare(data, folder, prepared)
+    _write_once(prepared, lambda place: _prepare(data, folder, place))
     table, problems = pd.read_parquet(prepared / "captions.parquet"), pd.read_parquet(prepared / "problems.parquet")
     vectors = np.load(prepared / VECTORS, mmap_mode="r") if (prepared / VECTORS).exists() else None
     return PreparedCorpus(table, problems, read_scenes(folder) if folder else None, vectors, fingerprint)
@@ -101,26 +102,35 @@ def make_splits(
 
 def _generate_scenes(data: Data, root: Path) -> Path:
     sizes = {split: getattr(data, key) for split, key in SCENE_SPLITS.items()}
-    stamp = hashlib.sha256(json.dumps([sizes, data.data_seed, _generator()]).encode()).hexdigest()[:8]
+    stamp = hashlib.sha256(json.dumps([sizes, data.data_seed, _source_hash(GENERATOR)]).encode()).hexdigest()[:8]
     folder = root / f"emoji-scenes-{stamp}"
-    if not folder.exists():
-        # Each process writes its own copy: two runs started together must not write into one folder.
-        temporary = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        write_corpus(temporary, sizes, data.data_seed)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-            shutil.rmtree(temporary)  # another process was first, with the same bytes
+    _write_once(folder, lambda place: write_corpus(place, sizes, data.data_seed))
     return folder
 
 
+def _write_once(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder, unless it is there; it is there only when it is whole."""
+    if folder.exists():
+        return
+    # Each process writes its own copy: two runs started together must not write into one folder.
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    write(temporary)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(temporary)  # another process was first, with the same bytes
+
+
+GENERATOR = ("emoji_scenes.py", "scene_language.py", "emoji_kinds.csv")
+READERS = ("corpora.py", "captions.py", "caption_records.py", "embedding_pickles.py", "pictures.py")
+
+
 @cache
-def _generator() -> str:
-    """A hash of what decides a generated corpus beside its settings: scenes of an older generator are not reused."""
-    names = ("emoji_scenes.py", "scene_language.py", "emoji_kinds.csv")
-    content = [resources.files("clipcap_lib").joinpath(name).read_bytes() for name in names]
+def _source_hash(*modules: tuple[str, ...]) -> str:
+    """A hash of what decides a corpus beside its settings and files: what an older library made is not reused."""
+    content = [resources.files("clipcap_lib").joinpath(name).read_bytes() for names in modules for name in names]
     return hashlib.sha256(b"".join(content)).hexdigest()
 
 
@@ -130,19 +140,25 @@ def _fingerprint(data: Data) -> str:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
     content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    generator = _generator() if data.corpus == "emoji-scenes" else ""
-    return hashlib.sha256(json.dumps([data.model_dump(), content, generator]).encode()).hexdigest()[:16]
+    pictures = folder_stamp(Path(data.images_folder)) if data.images_folder else ""
+    maker = _source_hash(GENERATOR if data.corpus == "emoji-scenes" else (), READERS)
+    return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
 
 
 def _prepare(data: Data, folder: Path | None, prepared: Path) -> None:
     corpus = _load_scenes(data, folder) if folder else _load_files(data)
     table = _dev_by_caption(corpus.table, data) if data.dev_split == "caption" else corpus.table
+    found = set(table["split"])
+    if missing := sorted({"train", "dev", "test"} - found):
+        source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or "the corpus"
+        raise ValueError(
+            f"{source}: no picture is in the split {' or '.join(missing)}; found: {', '.join(sorted(found))}"
+        )
     prepared.mkdir(parents=True, exist_ok=True)
     table.to_parquet(prepared / "captions.parquet", index=False)
     corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
     if not data.has_pictures:
         _keep_vectors(data, table, prepared / VECTORS)
-    (prepared / "DONE").touch()
 
 
 def _load_scenes(data: Data, folder: Path) -> Corpus:

@@ -161,11 +161,11 @@ def _encoder(name: str) -> Finding:
         return _hub("encoder", model)
     if model.endswith(".pt"):
         return _file("encoder", Path(model), "a published CLIP archive or state dict")
-    from clipcap_lib.openai_clip import clip
+    from clipcap_lib.openai_clip import DOWNLOADS
 
-    if model not in clip.available_models():
-        return Finding("encoder", "missing", f"{name}: OpenAI's are {', '.join(clip.available_models())}")
-    cached = OPENAI_CACHE / f"{model.replace('/', '-')}.pt"
+    if model not in DOWNLOADS:
+        return Finding("encoder", "missing", f"{name}: OpenAI's are {', '.join(DOWNLOADS)}")
+    cached = OPENAI_CACHE / DOWNLOADS[model].rpartition("/")[2]
     return _cached_or_on("encoder", model, cached if cached.exists() else None, OPENAI, f"{OPENAI_CACHE}/")
 
 

@@ -120,7 +120,7 @@ class Decoding(_Section):
     strategy: str = Field("greedy", description="of the captions every run is judged by")
     max_new_tokens: int = Field(40, gt=0)
     strategies: list[str] = Field(COMPARED, min_length=1, description="compared by notebook 05 on the best run")
-    decoding_images: int = Field(100, gt=0, description="test images that notebook 05 captions")
+    decoding_images: int = Field(100, gt=0, description="test images that notebooks 05 and 06 caption anew")
     grid_k: list[Annotated[int, Field(gt=0)]] = Field(
         [2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha"
     )
@@ -189,7 +189,7 @@ class Experiment(_Section):
         """All settings but the grid by their own names, as notebooks take them; `None` becomes an empty string."""
         sections = (self.data, self.models, self.training, self.decoding, self.execution)
         values = {key: value for section in sections for key, value in section.model_dump().items()}
-        return {"experiment": self.name, **{key: "" if value is None else value for key, value in values.items()}}
+        return {key: "" if value is None else value for key, value in values.items()}
 
 
 Section = TypeVar("Section", bound=BaseModel)

@@ -44,19 +44,19 @@ class Explorer:
     next token.
     """
 
-    def __init__(self, runs: list[Path], pictures: pd.DataFrame, references: pd.Series) -> None:
+    def __init__(self, runs: list[Path], pictures: pd.DataFrame, references: pd.Series, limit: int = 40) -> None:
         self.pictures, self.references = pictures.set_index("image_id"), references
         self.upload: tuple[str, Image.Image] | None = None
         self.wanted = threading.Event()  # replaced for each request: set means that nobody waits for it any more
         self.worker = ThreadPoolExecutor(1)
-        self._make_controls(runs)
+        self._make_controls(runs, limit)
         self.widget = self._arrange()
         self._listen()
         self.request()
 
     # --- building ---
 
-    def _make_controls(self, runs: list[Path]) -> None:
+    def _make_controls(self, runs: list[Path], limit: int) -> None:
         labels = [(f"{image}: {self.references[image][0]}", image) for image in self.pictures.index]
         names = {folder.name: folder for folder in runs}
         wide = widgets.Layout(width="520px")
@@ -71,7 +71,7 @@ class Explorer:
         self.cancel = widgets.Button(description="Cancel", icon="stop", disabled=True)
         self.progress = widgets.FloatProgress(max=1.0, layout=widgets.Layout(width="240px"))
         self.status, self.shown = widgets.HTML(), widgets.HTML()
-        self.panels = [_Panel() for _ in self.runs]
+        self.panels = [_Panel(limit) for _ in self.runs]
 
     def _arrange(self) -> widgets.Widget:
         self.options = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
@@ -158,9 +158,8 @@ class Explorer:
 class _Panel:
     """The views of one run, in tabs."""
 
-    LIMIT = 40  # tokens a caption
-
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit  # tokens a caption
         self.captions = widgets.HTML()
         self.pages = [widgets.HTML() for _ in range(3)]
         tabs = widgets.Tab(self.pages, titles=["token by token", "prefix", "neighbours in training"])
@@ -180,11 +179,11 @@ class _Panel:
         def count() -> None:
             nonlocal done
             done += 1
-            step(min(done / self.LIMIT, 1.0))
+            step(min(done / self.limit, 1.0))
 
         started = time.perf_counter()
         with model.on_step(count):
-            found = run.caption(picture, key, strategy, self.LIMIT)
+            found = run.caption(picture, key, strategy, self.limit)
         seconds = time.perf_counter() - started
         step(1.0)
         self.captions.value = f"<b>{html.escape(folder.name)}</b>{caption_list(found)}"
@@ -199,8 +198,8 @@ def _slider(name: str, lowest: float, highest: float, step: float, first: float)
     return kind(value=first, min=lowest, max=highest, step=step, description=name, continuous_update=False)
 
 
-def explore(folders: list[str]) -> Explorer:
+def explore(folders: list[str], max_new_tokens: int = 40) -> Explorer:
     """The explorer over finished runs, with the test pictures of the first one's corpus."""
     runs = [Path(folder) for folder in folders]
     corpus = prepare_corpus(subject(runs[0]).captioner.data)
-    return Explorer(runs, corpus.images[corpus.images["split"] == "test"], corpus.references())
+    return Explorer(runs, corpus.images[corpus.images["split"] == "test"], corpus.references(), max_new_tokens)

@@ -65,24 +65,20 @@ def _smoothed(train: pd.DataFrame) -> pd.Series:
     return train["value"].ewm(span=max(2, len(train) // 25)).mean()
 
 
-def _series(run: Run, split: str) -> pd.DataFrame:
-    return loss_curve(run.history, split)
-
-
 def _draw_run(axis: Axes, runs: list[Run], x: str) -> None:
     """All seeds of one mapping and tuning: raw faint, smoothed bold, dev dashed with its band, minimum marked."""
     color, label = MAPPINGS[runs[0].params["mapping"]], run_label(runs[0])
     for run in runs:
-        train = _series(run, "train")
+        train = loss_curve(run.history, "train")
         smooth = _smoothed(train)
         axis.plot(train[x], train["value"], color=color, alpha=0.12, linewidth=0.7)
         axis.plot(train[x], smooth, color=color, linewidth=2, label=label if run is runs[0] else None)
-        dev = _series(run, "dev")
+        dev = loss_curve(run.history, "dev")
         best = dev.loc[dev["value"].idxmin()]
         axis.plot(dev[x], dev["value"], color=color, linewidth=1.4, linestyle="--")
         axis.plot(best[x], best["value"], marker="o", markersize=6, color=color, markeredgecolor="white", zorder=5)
     if len(runs) > 1 and x == "images":
-        dev = pd.concat([_series(run, "dev") for run in runs]).groupby(x)["value"].agg(["min", "max"])
+        dev = pd.concat([loss_curve(run.history, "dev") for run in runs]).groupby(x)["value"].agg(["min", "max"])
         axis.fill_between(dev.index, dev["min"], dev["max"], color=color, alpha=0.18, linewidth=0)
 
 
@@ -97,8 +93,8 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
                 _draw_run(axis, same, x)
         axis.set(title=f"language model {tuning}", xlabel="images seen" if x == "images" else "seconds of training")
         axis.legend(frameon=False)
-    dev = pd.concat([_series(run, "dev") for run in runs])["value"]
-    lowest = min(dev.min(), *(_smoothed(_series(run, "train")).min() for run in runs))
+    dev = pd.concat([loss_curve(run.history, "dev") for run in runs])["value"]
+    lowest = min(dev.min(), *(_smoothed(loss_curve(run.history, "train")).min() for run in runs))
     axes[0, 0].set(ylabel="loss (nats per token)", ylim=(lowest * 0.9, min(dev.max(), dev.min() * 6) * 1.03))
     figure.suptitle("Thin: every step · bold: smoothed · dashed: dev · dot: best dev loss", fontsize=10, color=FAINT)
     return figure
@@ -108,7 +104,7 @@ def overlaid_curves(runs: dict[str, Run]) -> Figure:
     """Smoothed train and dashed dev loss of named runs on common axes, against images and against seconds."""
     figure, axes = _subplots(1, 2, figsize=(11.2, 4.4), sharey=True)
     for (label, run), color in zip(runs.items(), sns.color_palette("deep", len(runs)), strict=True):
-        train, dev = _series(run, "train"), _series(run, "dev")
+        train, dev = loss_curve(run.history, "train"), loss_curve(run.history, "dev")
         smooth = _smoothed(train)
         for axis, x in zip(axes, ("images", "seconds"), strict=True):
             axis.plot(train[x], smooth, color=color, linewidth=2, label=label)

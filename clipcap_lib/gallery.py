@@ -34,7 +34,7 @@ def first_figure_under(path: Path, heading: str) -> bytes:
     below = False
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
-            below = below or f"# {heading}" in cell.source
+            below = cell.source.startswith(f"## {heading}\n") or cell.source == f"## {heading}"
         elif below:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):

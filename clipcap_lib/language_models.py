@@ -55,7 +55,10 @@ def _fuse_gelu(model: nn.Module) -> None:
 def weights_sha256(name: str) -> str | None:
     """The sha256 of a language model's files; `None` for a hub id, which its name pins."""
     path = Path(name)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
+    else:
+        files = [path] if path.is_file() else []
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else None
 
 

@@ -17,11 +17,13 @@ __all__ = ["CLIP", "DOWNLOADS", "can_read", "clip", "load_clip", "transform"]
 def can_read(encoder: str, language: str) -> bool:
     """Whether captions in a language can be judged by an encoder, such as `clip:ViT-B/32`.
 
-    What OpenAI published, told by its name or its file's, reads English only.
+    What OpenAI published, told by its name, its file's or its hub id, reads English only.
     """
     family, _, model = encoder.partition(":")
+    if family == "hf":
+        return language == "en" or not model.startswith("openai/clip-")
     files = {url.rpartition("/")[2] for url in DOWNLOADS.values()}
-    return language == "en" or family != "clip" or (model not in DOWNLOADS and Path(model).name not in files)
+    return language == "en" or (model not in DOWNLOADS and Path(model).name not in files)
 
 
 def load_clip(name: str, device: str) -> tuple[CLIP, Callable]:

@@ -1,6 +1,9 @@
 """Pictures as people have them: opened upright and in RGB, or refused with the reason."""
 
+import hashlib
 import io
+import json
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -54,6 +57,13 @@ def picture_fault(path: Path) -> str | None:
     except DAMAGE:
         return "truncated or damaged"
     return None
+
+
+def folder_stamp(folder: Path) -> str:
+    """A hash of the names and sizes of what a folder holds: pictures that come later make another corpus."""
+    found = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+    sizes = sorted((os.path.relpath(path, folder), os.path.getsize(path)) for path in found)
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 class _TooLargeError(ValueError):

@@ -19,6 +19,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from clipcap_lib.experiment import Experiment, run_id
+from clipcap_lib.pictures import folder_stamp
 from clipcap_lib.runs import read_json, write_json
 
 NOTEBOOKS = Path("notebooks")
@@ -145,6 +146,8 @@ def library_hash() -> str:
 
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
+    pictures = parameters.get("images_folder")
+    stamp = folder_stamp(Path(pictures)) if pictures else ""
     names = [str(parameters.get(key, "")) for key in INPUTS]
     paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
     found = [
@@ -152,7 +155,7 @@ def _inputs_hash(parameters: dict[str, Any]) -> str:
         for path in paths
         for file in ([path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else [])
     ]
-    return _files_hash([file for file in found if file.is_file()])
+    return stamp + _files_hash([file for file in found if file.is_file()])
 
 
 def _files_hash(files: list[Path]) -> str:
@@ -267,32 +270,36 @@ def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
 
 def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> str | None:
     """Execute the notebook into `work`; return what went wrong, or `None`."""
-    output = work / "notebook.ipynb"
-    parameters = {**job.parameters, "output": work.as_posix()}
-    for attempt in ("first", "retry"):
-        began: list[int] = []
+    began: list[int] = []
 
-        def on_cell(cell: int, cells: int, began: list[int] = began) -> None:
-            began.append(cell)
-            listener.on_cell(job, cell, cells)
+    def on_cell(cell: int, cells: int) -> None:
+        began.append(cell)
+        listener.on_cell(job, cell, cells)
 
-        try:
-            papermill.execute_notebook(
-                NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
-                kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
-                extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
-                request_save_on_cell_execute=True, autosave_cell_every=0,
-            )  # fmt: skip
-            return _unexecuted_cell(output)
-        except PapermillExecutionError as error:
-            return f"cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
-        except (DeadKernelError, CellTimeoutError, CellExecutionError) as error:
-            kind = "took too long" if isinstance(error, CellTimeoutError) else "kernel died"
-            return f"cell {began[-1] + 1 if began else 0}: {kind}: {str(error).strip().splitlines()[0]}"
-        except RuntimeError as error:
-            if began or attempt == "retry":  # only a kernel that never started is worth a second try
-                return f"kernel did not start: {error}"
-    raise AssertionError("unreachable")
+    error = _papermill_once(job, work, cell_timeout, on_cell, began)
+    # A kernel that never started is worth a second try.
+    return error if not error or began else _papermill_once(job, work, cell_timeout, on_cell, began)
+
+
+def _papermill_once(
+    job: Job, work: Path, cell_timeout: int, on_cell: Callable[[int, int], None], began: list[int]
+) -> str | None:
+    """`began`: the cells whose execution `on_cell` has been told of."""
+    output, parameters = work / "notebook.ipynb", {**job.parameters, "output": work.as_posix()}
+    try:
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
+            kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
+            extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
+            request_save_on_cell_execute=True, autosave_cell_every=0,
+        )  # fmt: skip
+        return _unexecuted_cell(output)
+    except PapermillExecutionError as error:
+        return f"cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
+    except (DeadKernelError, CellTimeoutError, CellExecutionError, RuntimeError) as error:
+        at = f"cell {began[-1] + 1}" if began else "before the first cell"
+        kind = "took too long" if isinstance(error, CellTimeoutError) else "kernel died"
+        return f"{at}: {kind}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _drop_navigation(path: Path) -> None:

@@ -190,7 +190,8 @@ def rehearse_training(stages: Stages, model: ClipCapModel, split: Split, dev: Sp
 
 
 def _step(model: ClipCapModel, optimizer: torch.optim.Optimizer, split: Split, images: np.ndarray) -> None:
-    features, packed = split.batch(images, [split.tokens.captions_of[image][:1] for image in images], 10)
+    chosen = [split.tokens.captions_of[image][:1] for image in images]
+    features, packed = split.batch(images, chosen, model.config.prefix_length)
     with autocast(model.device, "auto"):
         loss = model.loss(features, packed)
     optimizer.zero_grad(set_to_none=True)

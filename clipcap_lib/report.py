@@ -69,7 +69,6 @@ def render_notebook(path: Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if not _hidden(cell)]
     exporter = HTMLExporter(template_file="notebook.html.j2", extra_loaders=[_loader()], exclude_anchor_links=True)
-    exporter.register_preprocessor("nbconvert.preprocessors.HighlightMagicsPreprocessor", enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
     return _describe_figures(_without_title(body), notebook)
 
@@ -92,7 +91,7 @@ def _describe_figures(body: str, notebook: nbformat.NotebookNode) -> str:
     def describe(match: re.Match[str]) -> str:
         nonlocal heading
         if match["title"]:
-            heading = re.sub(r"<[^>]+>", "", match["title"]).strip().rstrip("¶")
+            heading = re.sub(r"<[^>]+>", "", match["title"]).strip()
             return match[0]
         return (
             f'<img alt="Figure: {heading}" '

@@ -205,14 +205,15 @@ def _relation_patterns(language: Language) -> list[tuple[re.Pattern[str], bool]]
             (f"«(?P<a>\\d)»在«(?P<b>\\d)»的{side}", True),
             (f"«(?P<a>\\d)»的{side}是«(?P<b>\\d)»", False),
             (f"有«(?P<a>\\d)»，{side}是«(?P<b>\\d)»", False),
-            (f"{side}是«(?P<a>\\d)»，(?:左边|右边|上面|下面)是«(?P<b>\\d)»", True),
+            (f"{side}是«(?P<a>\\d)»，(?P<other>左边|右边|上面|下面)是«(?P<b>\\d)»", True),
         )]  # fmt: skip
     side = "(?P<side>to the left of|to the right of|above|below)"
-    at = "(?P<side>on the left|on the right|at the top|at the bottom)"
+    at = "on the left|on the right|at the top|at the bottom"
+    nouns = _any(list(_nouns(language)))
     return [(re.compile(p), True) for p in (
         f"«(?P<a>\\d)» {side} «(?P<b>\\d)»",
-        f"«(?P<a>\\d)» {at} and «(?P<b>\\d)»",
-        f"«(?P<a>\\d)» and «(?P<b>\\d)» .*, the .* {side} the ",
+        f"«(?P<a>\\d)» (?P<side>{at}) and «(?P<b>\\d)» (?P<other>{at})",
+        f"«\\d» and «\\d» .*, the (?P<first>{nouns}) {side} the (?P<second>{nouns})\\b",
     )]  # fmt: skip
 
 
@@ -226,7 +227,13 @@ def _read_relation(text: str, mentioned: list[str], language: Language) -> tuple
     sides = {word: side for table in tables for side, word in table.items()}
     for pattern, first_at_side in _relation_patterns(language):
         if match := pattern.search(text):
-            a, b = mentioned[int(match["a"])], mentioned[int(match["b"])]
+            found = match.groupdict()
+            if found.get("other") and sides[found["other"]] != OPPOSITE[sides[found["side"]]]:
+                return None  # it says that both stand on one side, or one on the left and one at the bottom
+            if "first" in found:
+                a, b = (_nouns(language)[found[name]] for name in ("first", "second"))
+            else:
+                a, b = mentioned[int(found["a"])], mentioned[int(found["b"])]
             return _in_reading_order(sides[match["side"]], *((a, b) if first_at_side else (b, a)))
     return None
 

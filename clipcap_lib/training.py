@@ -124,8 +124,11 @@ def clear_checkpoints(folder: Path) -> None:
 
 def chosen_precision(device: torch.device, precision: str) -> Precision:
     """What `auto` comes to on a device: bf16 where its hardware has bfloat16 matrix products."""
-    native = torch.cuda.is_bf16_supported if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported
-    return "bf16" if precision == "bf16" or (precision == "auto" and native()) else "float32"
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

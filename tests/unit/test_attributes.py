@@ -13,8 +13,8 @@ def test_a_sentence_a_split_names_the_shares_of_the_run_that_were_judged():
     }).astype(dict.fromkeys(ATTRIBUTES, "Float64"))  # fmt: skip
     accuracy = attribute_accuracy(judged, ["split", "run"]).set_index("run")
     assert describe_accuracy(accuracy, "a") == [
-        "On held-out pictures, greedy captions of the best run (a) are right in: "
+        "On held-out pictures, captions of the best run (a) are right in: "
         "objects 50.0%, count 100.0%, size 100.0%, background 100.0%, all 50.0%.",
-        "On never-trained object pairs and counts, greedy captions of the best run (a) are right in: "
+        "On never-trained object pairs and counts, captions of the best run (a) are right in: "
         "objects 100.0%, background 0.0%, all 0.0%.",
     ]

@@ -1,10 +1,12 @@
 """Comparing runs: intervals, regressions, and what counts as a run."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from clipcap_lib.compare import Comparison, _deltas, find_run
+from clipcap_lib.compare import Comparison, _deltas, _labels, find_run
 
 
 def scores(shift, seed=0, images=200):
@@ -49,6 +51,15 @@ def test_runs_without_a_common_image_are_refused():
     other.index = "other " + other.index
     with pytest.raises(ValueError, match="no test image in common"):
         _deltas("b", scores(0.0), other)
+
+
+def test_labels_are_as_short_as_tells_runs_apart():
+    folders = [Path("/a/emoji-zh/runs/mlp"), Path("/b/emoji-zh/runs/mlp"), Path("/b/emoji-zh/runs/bert")]
+    assert _labels(folders[1:]) == ["mlp", "bert"]
+    assert _labels([folders[0], Path("/b/emoji-en/runs/mlp")]) == ["emoji-zh/mlp", "emoji-en/mlp"]
+    assert _labels(folders) == [str(folder) for folder in folders]
+    with pytest.raises(ValueError, match="a run is named twice"):
+        _labels([folders[0], folders[0]])
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):

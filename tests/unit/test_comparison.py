@@ -59,6 +59,16 @@ def test_what_tuning_does_is_said_of_every_mapping_network(runs):
     )
 
 
+def test_what_the_runs_do_not_hold_is_not_concluded():
+    found = conclude([run("mlp", "full", [5.0, 0.1]), run("bert", "frozen", [5.0, 0.3])])
+    assert not [sentence for sentence in found if "nan" in sentence or "reached" in sentence or "Mostly" in sentence]
+    assert "Language model full: best dev loss in nats per token, lowest first: MLP 0.100." in found
+    three = [("mlp", "full", 0.1), ("mlp", "frozen", 0.2), ("bert", "full", 0.3)]
+    found = conclude([run(mapping, tuning, [5.0, best]) for mapping, tuning, best in three])
+    assert found[0] == "Tuning the language model lowers the loss of MLP (0.200 → 0.100)."
+    assert sum("reached" in sentence for sentence in found) == 1
+
+
 def test_images_until_lies_on_the_curve_between_the_evaluations_around_it():
     slow = run("bert", "full", [8.0, 4.0, 2.0, 3.5, 1.0])
     assert images_until(slow, 4.0) == pytest.approx(10)

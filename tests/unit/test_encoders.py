@@ -41,7 +41,7 @@ from transformers import (
 
 from clipcap_lib.emoji_scenes import draw
 from clipcap_lib.encoders import load_encoder
-from clipcap_lib.openai_clip import CLIP, DOWNLOADS, clip
+from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip
 from clipcap_lib.tiny_clip_quality import fresh_scenes
 
 # OpenAI's files are TorchScript archives, which torch would have us give up.
@@ -366,6 +366,11 @@ def test_openai_s_clip_judges_english_captions_alone(project, tmp_path):
     assert published.judging("zh").encode_texts is None
     assert published.judging("en").encode_texts is not None
     assert bilingual.judging("zh").encode_texts is not None
+    hub = [
+        can_read(f"hf:{name}", "zh")
+        for name in ("openai/clip-vit-base-patch32", "OFA-Sys/chinese-clip-vit-base-patch16")
+    ]
+    assert hub == [False, True]
 
 
 def test_the_fingerprint_follows_the_weights(project, tmp_path):

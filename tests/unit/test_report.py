@@ -46,6 +46,8 @@ def test_a_figure_is_found_under_its_heading(notebook):
     assert first_figure_under(notebook, "损失曲线") == b"\x89PNG picture"
     with pytest.raises(ValueError, match="Nowhere"):
         first_figure_under(notebook, "Nowhere")
+    with pytest.raises(ValueError, match="no figure under the heading 'The title'"):
+        first_figure_under(notebook, "The title")  # the next heading's figure is not its own
 
 
 def test_a_gallery_without_a_figure_is_refused_in_one_line(notebook, tmp_path):

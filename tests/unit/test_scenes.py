@@ -62,6 +62,21 @@ def test_drawings_never_overlap():
                 assert x + w <= x2 + 1e-6 or x2 + w2 <= x + 1e-6 or y + h <= y2 + 1e-6 or y2 + h2 <= y + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "relation"),
+    [
+        ("a cat and a dog in the snow, the dog to the left of the cat", "en", ("horizontal", "dog", "cat")),
+        ("a cat and a dog in the snow, the cat to the left of the dog", "en", ("horizontal", "cat", "dog")),
+        ("in the snow, a cat on the left and a dog on the left", "en", None),
+        ("in the snow, a cat on the left and a dog at the top", "en", None),
+        ("雪地里左边是一只猫，左边是一只狗", "zh", None),
+        ("雪地里左边是一只猫，右边是一只狗", "zh", ("horizontal", "cat", "dog")),
+    ],
+)
+def test_both_halves_of_a_relation_are_read(text, language, relation):
+    assert read_caption(text, language).relation == relation
+
+
 def test_there_are_80_to_150_drawable_kinds_with_measure_words():
     assert 80 <= len(kinds()) <= 150
     assert all(kind.measure and kind.zh and kind.plural for kind in kinds().values())

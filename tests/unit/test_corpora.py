@@ -1,0 +1,48 @@
+"""A corpus is prepared once, whole, and anew when its files change."""
+
+import pytest
+from PIL import Image
+
+from clipcap_lib.corpora import prepare_corpus
+from clipcap_lib.experiment import Data
+from clipcap_lib.pipeline import Job, job_hash
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"images/{number}.jpg")
+    captions = tmp_path / "captions.txt"
+    captions.write_text("".join(f"{number}\ta picture\n" for number in range(6)))
+    return Data(corpus="files", language="en", captions_file=str(captions), images_folder=str(tmp_path / "images"),
+                dev_images=1, test_images=1)  # fmt: skip
+
+
+def test_pictures_that_come_later_are_taken_in(data, tmp_path):
+    job = Job("01_data_preparation", tmp_path / "job", {"images_folder": data.images_folder})
+    first, before = prepare_corpus(data, tmp_path), job_hash(job)
+    assert len(first.images) == 4
+    assert prepare_corpus(data, tmp_path).fingerprint == first.fingerprint
+    for number in (4, 5):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"images/{number}.jpg")
+    assert len(prepare_corpus(data, tmp_path).images) == 6
+    assert job_hash(job) != before
+
+
+def test_a_preparation_that_broke_off_leaves_nothing_that_passes_for_one(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("pandas.DataFrame.to_parquet", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare_corpus(data, tmp_path)
+    monkeypatch.undo()
+    assert len(prepare_corpus(data, tmp_path).images) == 4
+
+
+def test_a_split_without_pictures_is_named(data, tmp_path):
+    splits = tmp_path / "splits.csv"
+    splits.write_text("image_id,split\n0,restval\n1,val\n2,test\n3,train\n")
+    mine = data.model_copy(update={"splits_file": str(splits)})
+    assert prepare_corpus(mine, tmp_path).images["split"].tolist() == ["train", "dev", "test", "train"]
+    splits.write_text("image_id,split\n0,train\n1,valid\n2,test\n3,train\n")
+    with pytest.raises(ValueError, match=r"splits\.csv: no picture is in the split dev; found: test, train, valid"):
+        prepare_corpus(mine, tmp_path)
