@@ -61,8 +61,9 @@ def picture_fault(path: Path) -> str | None:
 
 def folder_stamp(folder: Path) -> str:
     """A hash of the names and sizes of what a folder holds: pictures that come later make another corpus."""
-    found = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
-    sizes = sorted((os.path.relpath(path, folder), os.path.getsize(path)) for path in found)
+    top = len(str(folder))
+    found = [(place, name) for place, _, names in os.walk(folder) for name in names]
+    sizes = sorted((place[top:], name, os.path.getsize(os.path.join(place, name))) for place, name in found)
     return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 

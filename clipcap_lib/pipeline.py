@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,8 +146,6 @@ def library_hash() -> str:
 
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
-    pictures = parameters.get("images_folder")
-    stamp = folder_stamp(Path(pictures)) if pictures else ""
     names = [str(parameters.get(key, "")) for key in INPUTS]
     paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
     found = [
@@ -155,7 +153,14 @@ def _inputs_hash(parameters: dict[str, Any]) -> str:
         for path in paths
         for file in ([path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else [])
     ]
-    return stamp + _files_hash([file for file in found if file.is_file()])
+    pictures = parameters.get("images_folder")
+    return (_pictures(pictures) if pictures else "") + _files_hash([file for file in found if file.is_file()])
+
+
+@cache
+def _pictures(folder: str) -> str:
+    # Asked for by every job and all that it needs: once a process, for a folder may hold a hundred thousand.
+    return folder_stamp(Path(folder))
 
 
 def _files_hash(files: list[Path]) -> str:
