@@ -17,7 +17,7 @@ from clipcap_lib.encoders import Encoder, load_encoder
 from clipcap_lib.experiment import Data, pick
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.reranking import Utility
-from clipcap_lib.runs import read_json
+from clipcap_lib.runs import finished_in, read_json
 from clipcap_lib.spelling import nearest
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
 
@@ -80,8 +80,8 @@ class Captioner:
 
 def _why_no_run(folder: Path) -> str:
     if not folder.is_dir():
-        beside = sorted(done.parent.name for done in folder.parent.glob("*/DONE"))
+        beside = [run.name for run in finished_in(folder.parent)]
         return f"{folder}: there is no such folder" + (nearest(folder.name, beside) if beside else "")
-    if runs := sorted(done.parent.name for done in folder.glob("runs/*/DONE")):
+    if runs := [run.name for run in finished_in(folder / "runs")]:
         return f"{folder} holds several runs; name one of {folder / 'runs'}: {', '.join(runs)}"
     return f"{folder} is not the folder of a finished run: it has no model/ or no params.json"

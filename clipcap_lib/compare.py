@@ -15,7 +15,7 @@ from clipcap_lib.decoding_study import training_frequencies
 from clipcap_lib.experiment import Data, pick
 from clipcap_lib.metrics import paired_difference, score
 from clipcap_lib.report import write_page
-from clipcap_lib.runs import Run, read_json, read_run
+from clipcap_lib.runs import Run, finished_in, read_json, read_run
 from clipcap_lib.tokenization import DEFAULT
 
 SPLIT = "test"
@@ -45,7 +45,7 @@ def find_run(path: Path) -> Path:
     """
     if (path / "DONE").exists() and (path / "history.csv").exists():
         return path
-    done = [folder.parent for folder in path.glob("runs/*/DONE")]
+    done = finished_in(path / "runs")
     if not done:
         raise FileNotFoundError(f"{path} is neither the folder of a finished run nor of an experiment with one")
     return min(done, key=lambda folder: read_json(folder / "summary.json")["best_dev_loss"])
@@ -85,10 +85,8 @@ def _scores(run: Run) -> pd.DataFrame:
     captions = run.captions[run.captions["split"] == SPLIT].set_index("image_id")
     data = pick(Data, run.params)
     prepared, tokeniser = prepare_corpus(data), DEFAULT[data.language]
-    references, frequencies = (
-        prepared.references()[captions.index].to_dict(),
-        training_frequencies(prepared.table, tokeniser),
-    )
+    references = prepared.references()[captions.index].to_dict()
+    frequencies = training_frequencies(prepared.table, tokeniser)
     cider = score(captions["caption"].to_dict(), references, tokeniser, frequencies, resamples=1).images["CIDEr-D"]
     known = [name for name in ATTRIBUTES if name in captions]
     paths = captions["image_path"].where(captions["image_path"] != "", captions.index)

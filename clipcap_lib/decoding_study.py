@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -64,8 +65,16 @@ def training_agreement(captions: pd.DataFrame, language: Language) -> Utility:
     return lambda texts: cider_agreement(frequencies(), tokeniser)(texts)
 
 
-def try_strategy(trial: Trial, strategy: str) -> tuple[list[Caption], pd.Series]:
-    """Caption the images: each image's best caption, and quality, diversity and cost.
+class Attempt(NamedTuple):
+    """Each image's best caption; quality, diversity and cost; and CIDEr-D by image id, to compare strategies by."""
+
+    captions: list[Caption]
+    measures: pd.Series
+    cider: pd.Series
+
+
+def try_strategy(trial: Trial, strategy: str) -> Attempt:
+    """Caption the images, and measure the captions and what they cost.
 
     `forwards a token` counts forward passes of the language model over the tokens of the longest caption: 1 is one
     pass a step, whatever the batch. Seconds are the shortest of up to `PASSES` passes and include whatever the strategy
@@ -79,7 +88,10 @@ def try_strategy(trial: Trial, strategy: str) -> tuple[list[Caption], pd.Series]
     best = [captions[0] for captions in found]
     steps = max(len(caption.log_probabilities) for captions in found for caption in captions)
     cost = {"captions/s": len(best) / seconds, "forwards a token": (1 + len(forwards)) / steps}
-    return best, pd.concat([_quality(trial, best), pd.Series(cost)]).rename(strategy)
+    scores = _scores(trial, best)
+    return Attempt(
+        best, pd.concat([_quality(trial, best, scores), pd.Series(cost)]).rename(strategy), scores.images["CIDEr-D"]
+    )
 
 
 def _caption(trial: Trial, strategy: str) -> list[list[Caption]]:
@@ -101,24 +113,19 @@ def _shortest(caption: Callable[[], list[list[Caption]]], first: float) -> float
     return min(times)
 
 
-def _quality(trial: Trial, captions: list[Caption]) -> pd.Series:
+def _scores(trial: Trial, captions: list[Caption]) -> Scores:
+    made = {key: caption.text for key, caption in zip(trial.keys, captions, strict=True)}
+    return score(made, trial.references, trial.tokeniser, trial.frequencies, resamples=1)
+
+
+def _quality(trial: Trial, captions: list[Caption], scores: Scores) -> pd.Series:
     texts = [caption.text for caption in captions]
-    quality = _scores(trial, texts).corpus[["CIDEr-D", "BLEU-4"]]
+    quality = scores.corpus[["CIDEr-D", "BLEU-4"]]
     if trial.judge and trial.judge.encode_texts:
         given, judged = list(trial.references.values()), (trial.features, trial.judge, trial.language)
         quality["CLIPScore"] = float(clip_scores(texts, *judged).mean())
         quality["RefCLIPScore"] = float(ref_clip_scores(texts, given, *judged).mean())
     return pd.concat([quality, diversity(texts, trial.tokeniser, trial.training_captions)])
-
-
-def _scores(trial: Trial, texts: list[str]) -> Scores:
-    made = dict(zip(trial.keys, texts, strict=True))
-    return score(made, trial.references, trial.tokeniser, trial.frequencies, resamples=1)
-
-
-def cider_by_image(trial: Trial, captions: list[Caption]) -> pd.Series:
-    """CIDEr-D of each image's caption, by image id: what two strategies can be compared by."""
-    return _scores(trial, [caption.text for caption in captions]).images["CIDEr-D"]
 
 
 def conclude(table: pd.DataFrame, cider: pd.DataFrame) -> list[str]:
@@ -158,7 +165,8 @@ def contrastive_grid(
     """Metrics of quality and diversity for every k (rows) and α (columns) of contrastive search."""
 
     def quality(k: int, alpha: float) -> pd.Series:
-        return _quality(trial, [row[0] for row in _caption(trial, f"contrastive k:{k} alpha:{alpha}")])
+        best = [row[0] for row in _caption(trial, f"contrastive k:{k} alpha:{alpha}")]
+        return _quality(trial, best, _scores(trial, best))
 
     tried = {(k, alpha): quality(k, alpha) for k in ks for alpha in alphas}
     grids = {metric: [[tried[k, alpha][metric] for alpha in alphas] for k in ks] for metric in metrics}

@@ -198,7 +198,7 @@ def _slider(name: str, lowest: float, highest: float, step: float, first: float)
     return kind(value=first, min=lowest, max=highest, step=step, description=name, continuous_update=False)
 
 
-def explore(folders: list[str], max_new_tokens: int = 40) -> Explorer:
+def explore(folders: list[str], max_new_tokens: int) -> Explorer:
     """The explorer over finished runs, with the test pictures of the first one's corpus."""
     runs = [Path(folder) for folder in folders]
     corpus = prepare_corpus(subject(runs[0]).captioner.data)

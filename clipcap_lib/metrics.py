@@ -93,8 +93,8 @@ def score(
     for n, column in enumerate(_bleu(bleu).T, start=1):
         table[f"BLEU-{n}"] = column
     everything = np.ones((1, len(images)))
-    draws = np.random.default_rng(seed).multinomial(len(images), np.full(len(images), 1 / len(images)), resamples)
-    corpus, resampled = (_corpus(weights, bleu, table) for weights in (everything, draws))
+    drawn_again = _drawn_again(len(images), resamples, seed)
+    corpus, resampled = (_corpus(weights, bleu, table) for weights in (everything, drawn_again))
     edges = resampled.quantile([0.025, 0.975]).T.set_axis(["low", "high"], axis=1)
     return Scores(corpus.iloc[0], edges, table[REFERENCE_METRICS], protocol(references, tokeniser, frequencies))
 
@@ -105,10 +105,14 @@ def paired_difference(before: pd.Series, after: pd.Series) -> tuple[float, float
     The interval is of a bootstrap over images: each is drawn with both its values.
     """
     difference = (after - before).dropna().to_numpy(dtype=float)
-    count = len(difference)
-    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    low, high = np.quantile(draws @ difference / count, [0.025, 0.975])
+    means = _drawn_again(len(difference), RESAMPLES, seed=0) @ difference / len(difference)
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(difference.mean()), float(low), float(high)
+
+
+def _drawn_again(images: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each image is drawn in each resample of a bootstrap [resamples, images]."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples)
 
 
 def interval_table(

@@ -50,6 +50,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def finished_in(folder: Path) -> list[Path]:
+    """The folders of finished runs that lie in a folder."""
+    return sorted(done.parent for done in folder.glob("*/DONE"))
+
+
 def read_run(folder: Path) -> Run:
     """Read a finished run."""
     return Run(

@@ -200,15 +200,15 @@ def _mention(language: Language) -> re.Pattern[str]:
 def _relation_patterns(language: Language) -> list[tuple[re.Pattern[str], bool]]:
     # Mentions were replaced by «0», «1» … before; the flag says whether the first mention stands at the named side.
     if language == "zh":
-        side = "(?P<side>左边|右边|上面|下面)"
+        at = _any(list(SIDES_ZH.values()))
+        side = f"(?P<side>{at})"
         return [(re.compile(p), first) for p, first in (
             (f"«(?P<a>\\d)»在«(?P<b>\\d)»的{side}", True),
             (f"«(?P<a>\\d)»的{side}是«(?P<b>\\d)»", False),
             (f"有«(?P<a>\\d)»，{side}是«(?P<b>\\d)»", False),
-            (f"{side}是«(?P<a>\\d)»，(?P<other>左边|右边|上面|下面)是«(?P<b>\\d)»", True),
+            (f"{side}是«(?P<a>\\d)»，(?P<other>{at})是«(?P<b>\\d)»", True),
         )]  # fmt: skip
-    side = "(?P<side>to the left of|to the right of|above|below)"
-    at = "on the left|on the right|at the top|at the bottom"
+    side, at = f"(?P<side>{_any(list(PREPOSITIONS.values()))})", _any(list(SIDES_EN.values()))
     nouns = _any(list(_nouns(language)))
     return [(re.compile(p), True) for p in (
         f"«(?P<a>\\d)» {side} «(?P<b>\\d)»",

@@ -112,6 +112,14 @@ def test_the_tiny_models_can_be_trained_again(tmp_path):
     assert all(word in card for word in ("sha256", "seed", "last loss", "CC BY-SA 4.0"))
 
 
+def test_an_executed_copy_links_to_no_neighbours(reports):
+    copies = list((reports / "emoji-tiny").glob("*/*/notebook.ipynb"))
+    assert len(copies) > 6
+    for path in copies:
+        cells = nbformat.read(path, as_version=4).cells
+        assert not [cell for cell in cells if "navigation" in cell.metadata.get("tags", [])], path
+
+
 def test_mapping_mlp_builds_an_mlp(reports):
     from clipcap_lib.mapping import MLPMapper
     from clipcap_lib.model import ClipCapModel

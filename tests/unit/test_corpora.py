@@ -30,6 +30,9 @@ def test_pictures_that_come_later_are_taken_in(data, tmp_path):
     assert len(prepare_corpus(data, tmp_path).images) == 6
     pipeline._pictures.cache_clear()  # as in another process
     assert job_hash(job) != before
+    whole = prepare_corpus(data, tmp_path).fingerprint
+    Image.new("RGB", (64, 64)).save(tmp_path / "images/5.jpg")  # of another size, as one whose copying had broken off
+    assert prepare_corpus(data, tmp_path).fingerprint != whole
 
 
 def test_a_preparation_that_broke_off_leaves_nothing_that_passes_for_one(data, tmp_path, monkeypatch):

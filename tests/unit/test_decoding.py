@@ -341,14 +341,21 @@ def test_contrastive_search_without_penalty_or_choice_is_greedy(family):
 
 @families
 @pytest.mark.parametrize(
-    "strategy", [Greedy(n=5), Contrastive(k=4, alpha=0.6, n=5), Contrastive(k=6, alpha=0.9, n=3)], ids=describe
-)
+    "strategy",
+    [
+        Greedy(n=5), Contrastive(k=4, alpha=0.6, n=5), Contrastive(k=6, alpha=0.9, n=3),
+        Contrastive(k=6, alpha=1.0, n=3), Contrastive(k=2, alpha=1.0, n=6),
+    ],
+    ids=describe,
+)  # fmt: skip
 def test_of_several_captions_the_first_is_the_searchs_and_the_others_begin_otherwise(family, strategy, doubled):
     model, one = captioner(family), strategy.model_copy(update={"n": 1})
     alone = [caption for (caption,) in decode(model, FEATURES, one, TWELVE)]
     some = [number for number, own in enumerate(alone) if own.tokens][:3]
     found = decode(model, FEATURES[some], strategy, TWELVE)
     double, (k, alpha) = doubled(model), (getattr(strategy, "k", 1), getattr(strategy, "alpha", 0.0))
+    unlikely = [number for number in some if alone[number].tokens[0] != likeliest(double, FEATURES[number].double())[0]]
+    assert unlikely or alpha < 1, "without a say of the probability, some caption should not begin with the likeliest"
     for number, captions in zip(some, found, strict=True):
         feature, own = FEATURES[number].double(), alone[number].tokens
         others = [token for token in likeliest(double, feature) if token != own[0]]

@@ -76,7 +76,7 @@ def test_the_next_token_is_distributed_as_the_model_says(model):
     ("strategy", "forwards"), [("greedy", 8), ("beam width:3", 8), ("sample", 8), ("contrastive k:3 alpha:0.6", 9)]
 )
 def test_a_forward_a_token_and_one_more_to_look_ahead(trial, strategy, forwards):
-    _, found = study.try_strategy(trial, strategy)
+    _, found, _ = study.try_strategy(trial, strategy)
     assert found["forwards a token"] == pytest.approx(forwards / 8)
     assert found["captions/s"] > 0
 
@@ -87,22 +87,24 @@ def test_a_forward_a_token_and_one_more_to_look_ahead(trial, strategy, forwards)
 def test_the_shortest_of_three_passes_counts_and_none_begins_after_a_second(trial, monkeypatch, seconds, shortest):
     clock = itertools.accumulate(itertools.chain.from_iterable((0.0, passed) for passed in seconds))
     monkeypatch.setattr(study.time, "perf_counter", lambda: next(clock))
-    _, found = study.try_strategy(trial, "greedy")
+    _, found, _ = study.try_strategy(trial, "greedy")
     assert found["captions/s"] == pytest.approx(len(KEYS) / shortest)
 
 
 def test_quality_is_that_of_the_best_captions(trial):
-    best, found = study.try_strategy(trial, "beam width:3 n:3")
+    best, found, cider = study.try_strategy(trial, "beam width:3 n:3")
     made = {key: caption.text for key, caption in zip(KEYS, best, strict=True)}
     expected = score(made, trial.references, "jieba", trial.frequencies, resamples=1).corpus
     assert found["CIDEr-D"] == pytest.approx(expected["CIDEr-D"])
+    assert cider.index.tolist() == KEYS
+    assert cider.mean() == pytest.approx(expected["CIDEr-D"])
     assert found.name == "beam width:3 n:3"
     assert "CLIPScore" not in found
 
 
 def test_without_a_penalty_every_cell_of_the_grid_is_greedy(trial):
     grid = study.contrastive_grid(trial.first(4), [1, 3], [0.0, 0.9], ["distinct-2", "length"])
-    _, greedy = study.try_strategy(trial.first(4), "greedy")
+    _, greedy, _ = study.try_strategy(trial.first(4), "greedy")
     for metric, cells in grid.items():
         assert cells[0.0].tolist() == pytest.approx([greedy[metric]] * 2)
         assert cells.loc[1, 0.9] == pytest.approx(greedy[metric])

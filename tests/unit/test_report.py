@@ -26,8 +26,8 @@ def figure_cell(source: str = "plot()", tags: tuple[str, ...] = ()):
 def notebook(tmp_path):
     cells = [
         new_markdown_cell("# The title"), new_code_cell("secret = 1", metadata={"tags": ["parameters"]}),
-        new_markdown_cell("## 损失曲线"), figure_cell(), new_markdown_cell("## Next"),
-        figure_cell("widget()", ("interactive",)),
+        new_markdown_cell("## Nothing here"), new_markdown_cell("## 损失曲线"), figure_cell(),
+        new_markdown_cell("## Next"), figure_cell("widget()", ("interactive",)),
     ]  # fmt: skip
     path = tmp_path / "notebook.ipynb"
     nbformat.write(new_notebook(cells=cells), path)
@@ -46,8 +46,8 @@ def test_a_figure_is_found_under_its_heading(notebook):
     assert first_figure_under(notebook, "损失曲线") == b"\x89PNG picture"
     with pytest.raises(ValueError, match="Nowhere"):
         first_figure_under(notebook, "Nowhere")
-    with pytest.raises(ValueError, match="no figure under the heading 'The title'"):
-        first_figure_under(notebook, "The title")  # the next heading's figure is not its own
+    with pytest.raises(ValueError, match="no figure under the heading 'Nothing here'"):
+        first_figure_under(notebook, "Nothing here")  # the next heading's figure is not its own
 
 
 def test_a_gallery_without_a_figure_is_refused_in_one_line(notebook, tmp_path):
