@@ -1,29 +1,50 @@
-"""A resumable, memory-mapped float16 store of image embeddings."""
+"""A resumable, memory-mapped float16 store of image embeddings that several processes may write at once."""
 
-import hashlib
 import os
 import time
+import warnings
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from clipcap_lib.digests import MANIFEST, bytes_digest, file_digests
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.pictures import open_picture
 
-DIGEST_LINE = 33  # 32 hexadecimal digits and a newline
+OLDER = ("vectors.f16", "digests.txt")  # the store of earlier versions
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Embeddings [rows, D] that lie in several memory-mapped files, numbered through; `rows[numbers]` reads some."""
+
+    parts: list[np.ndarray]
+    width: int
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        found, start = np.empty((len(numbers), self.width), np.float16), 0
+        for part in self.parts:
+            here = (numbers >= start) & (numbers < start + len(part))
+            found[here] = part[numbers[here] - start]
+            start += len(part)
+        return found
 
 
 @dataclass(frozen=True)
 class Features:
-    """Embeddings of images in the order they were asked for: `vectors` is a memory map [rows, D], `rows` [images]."""
+    """Embeddings of images in the order they were asked for: `vectors` [rows, D] by row number, `rows` [images].
 
-    vectors: np.ndarray
+    `vectors` is one array or memory map, or the `Rows` of a store.
+    """
+
+    vectors: np.ndarray | Rows
     rows: np.ndarray
     seconds: float
     computed: int
@@ -38,40 +59,18 @@ class Features:
 
 
 class _Pictures(Dataset):
+    """Each picture's digest and pixels, from one reading of its file: a vector always belongs to its digest."""
+
     def __init__(self, paths: list[str | Path], encoder: Encoder) -> None:
         self.paths, self.preprocess = paths, encoder.preprocess
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.preprocess(open_picture(Path(self.paths[index])))
-
-
-def content_digest(path: str | Path) -> str:
-    """32 hexadecimal digits that identify a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32]
-
-
-def file_digests(paths: Sequence[str | Path], manifest: Path) -> np.ndarray:
-    """The digests [files] of files, as bytes; one that the manifest knows by path, size and time is not read again."""
-    stats = [os.stat(path) for path in paths]
-    now = pd.DataFrame({"path": [os.path.abspath(path) for path in paths]}, dtype="str")
-    now["size"], now["modified"] = [stat.st_size for stat in stats], [stat.st_mtime_ns for stat in stats]
-    seen = pd.read_parquet(manifest) if manifest.exists() else now.head(0).assign(digest="")
-    found = now.merge(seen, how="left", on=list(now.columns))
-    unread = found["digest"].isna().to_numpy()
-    if unread.any():
-        found.loc[unread, "digest"] = [content_digest(path) for path in found.loc[unread, "path"]]
-        kept = seen[~seen["path"].isin(now["path"])]
-        _replace(pd.concat([kept, found]).drop_duplicates("path"), manifest)
-    return found["digest"].to_numpy().astype("S32")
-
-
-def _replace(table: pd.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    table.to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    def __getitem__(self, index: int) -> tuple[str, Tensor]:
+        path = Path(self.paths[index])
+        data = path.read_bytes()
+        return bytes_digest(data), self.preprocess(open_picture(data, str(path)))
 
 
 def extract_features(
@@ -82,66 +81,99 @@ def extract_features(
 
     `workers` processes decode and resize pictures, by default one for two cores.
 
-    The store is a folder per encoder fingerprint with `vectors.f16` (raw rows of D numbers) and `digests.txt` (one
-    line a row), beside `files.parquet`, which knows the files of all of them. The first two are appended to batch by
-    batch: a killed run loses at most the batch it was in. Memory is under 500 bytes an image, vectors apart.
+    The store is a folder per encoder fingerprint, beside the manifest of `digests`. Each call that computes something
+    adds a file `*.rows` of its own, batch by batch: records of a checksum, the digest of the picture's bytes and its
+    vector. No file has two writers, so none needs a lock, and a row that a kill, a full disk or a copy taken too early
+    has damaged is computed again. What two processes compute at once stands there twice, and the older one is used.
+    Memory is under 500 bytes an image, vectors apart.
+    Raises `ValueError` naming a picture that cannot be read, or that changed while it was read.
     """
     started = time.perf_counter()
     folder = store / encoder.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
-    digests = file_digests(paths, store / "files.parquet")
-    absent = np.flatnonzero(_rows_of(digests, _open_index(folder, encoder.width)) < 0)
+    _say_what_is_older(folder)
+    digests = file_digests(paths, store / MANIFEST)
+    known, vectors = _open(folder, encoder.width)
+    rows = _rows_of(digests, known)
+    absent = np.flatnonzero(rows < 0)
     missing = absent[np.sort(np.unique(digests[absent], return_index=True)[1])]
-    workers = max(1, (os.cpu_count() or 1) // 2) if workers is None else workers
-    _append(folder, encoder, digests[missing], [paths[i] for i in missing], batch_size, workers)
-    rows = _rows_of(digests, _open_index(folder, encoder.width))
-    vectors = np.memmap(folder / "vectors.f16", np.float16, "r").reshape(-1, encoder.width)
+    if len(missing):
+        workers = max(1, (os.cpu_count() or 1) // 2) if workers is None else workers
+        _append(folder, encoder, [paths[i] for i in missing], batch_size, workers)
+        known, vectors = _open(folder, encoder.width)
+        rows = _rows_of(digests, known)
+        if (lost := np.flatnonzero(rows < 0)).size:
+            raise ValueError(f"{paths[lost[0]]} changed while it was read; start again when nothing writes to it")
     return Features(vectors, rows, time.perf_counter() - started, len(missing))
 
 
+def _say_what_is_older(folder: Path) -> None:
+    if any((folder / name).exists() for name in OLDER):
+        files = " and ".join(str(folder / name) for name in OLDER)
+        warnings.warn(
+            f"{files} are of an earlier version, in which two processes could store one picture's embedding as "
+            "another's. They are not read; embeddings are computed anew. You can delete them.",
+            stacklevel=3,
+        )
+
+
 def _rows_of(digests: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The row of each digest among the known ones, or −1."""
+    """The first row of each digest among the known ones, or −1."""
     if not len(known):
         return np.full(len(digests), -1)
-    order = known.argsort()
+    order = known.argsort(kind="stable")
     rows = order[np.searchsorted(known, digests, sorter=order).clip(max=len(known) - 1)]
     return np.where(known[rows] == digests, rows, -1)
 
 
-def _open_index(folder: Path, width: int) -> np.ndarray:
-    """The digest [rows] of every row, as bytes."""
-    vectors, digests = folder / "vectors.f16", folder / "digests.txt"
-    vectors.touch()
-    digests.touch()
-    # A kill can leave either file ahead of the other: both are cut back to the rows that are whole in both.
-    rows = min(vectors.stat().st_size // (2 * width), digests.stat().st_size // DIGEST_LINE)
-    _truncate(vectors, rows * 2 * width)
-    _truncate(digests, rows * DIGEST_LINE)
-    return np.fromfile(digests, f"S{DIGEST_LINE}").astype("S32")
+def _record(width: int) -> np.dtype:
+    return np.dtype([("check", "<u4"), ("digest", "S32"), ("vector", "<f2", (width,))])
 
 
-def _truncate(path: Path, size: int) -> None:
-    if path.stat().st_size > size:
-        with path.open("r+b") as file:
-            file.truncate(size)
+def _open(folder: Path, width: int) -> tuple[np.ndarray, Rows]:
+    """The digest [rows] of every row, empty for a damaged one, and the rows; oldest file first."""
+    known, parts = [np.empty(0, "S32")], []
+    for path in sorted(folder.glob("*.rows")):
+        # A kill can leave half a record at the end.
+        if count := path.stat().st_size // _record(width).itemsize:
+            records = np.memmap(path, _record(width), "r", shape=count)
+            known.append(np.where(_whole(path, records), records["digest"], b""))
+            parts.append(records["vector"])
+    return np.concatenate(known), Rows(parts, width)
+
+
+def _whole(path: Path, records: np.ndarray) -> np.ndarray:
+    """Which records [rows] hold what was written; says how many do not."""
+    whole = _checks(records) == records["check"]
+    if not whole.all():
+        warnings.warn(f"{path}: {(~whole).sum():,} of {len(whole):,} rows are damaged and not used", stacklevel=4)
+    return whole
+
+
+def _checks(records: np.ndarray) -> np.ndarray:
+    """The CRC-32 [rows] of each record but for its own field `check`."""
+    content = records.view(np.uint8).reshape(len(records), -1)[:, records.dtype.fields["digest"][1] :]
+    return np.fromiter((zlib.crc32(row) for row in content), np.uint32, len(content))
 
 
 @torch.inference_mode()
-def _append(
-    folder: Path, encoder: Encoder, digests: np.ndarray, paths: list[str | Path], batch_size: int, workers: int
-) -> None:
+def _append(folder: Path, encoder: Encoder, paths: list[str | Path], batch_size: int, workers: int) -> None:
     batches = DataLoader(
         _Pictures(paths, encoder), batch_size=batch_size, num_workers=workers if len(paths) > batch_size else 0
     )
-    with (folder / "vectors.f16").open("ab") as vectors, (folder / "digests.txt").open("ab") as lines:
-        for number, pixels in enumerate(batches):
-            block = encoder.encode_images(pixels).numpy().astype(np.float16)
-            if not np.isfinite(block).all():
-                raise ValueError(
-                    f"{encoder.name} gave numbers outside float16 for an image among {paths[number * batch_size]} …"
-                )
-            vectors.write(block.tobytes())
-            vectors.flush()
-            at = number * batch_size
-            lines.writelines(digest + b"\n" for digest in digests[at : at + len(block)].tolist())
-            lines.flush()
+    # The time comes first in the name, so that of two rows for one picture the older is found first.
+    path = folder / f"{time.time_ns():020d}-{uuid4().hex[:8]}.rows"
+    for number, (digests, pixels) in enumerate(batches):
+        vectors = encoder.encode_images(pixels).numpy().astype(np.float16)
+        if not np.isfinite(vectors).all():
+            at = paths[number * batch_size]
+            raise ValueError(f"{encoder.name} gave numbers outside float16 for an image among {at} …")
+        with path.open("ab") as file:
+            file.write(_as_records(digests, vectors).tobytes())
+
+
+def _as_records(digests: Sequence[str], vectors: np.ndarray) -> np.ndarray:
+    records = np.zeros(len(vectors), _record(vectors.shape[1]))
+    records["digest"], records["vector"] = digests, vectors
+    records["check"] = _checks(records)
+    return records

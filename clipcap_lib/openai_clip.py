@@ -11,6 +11,9 @@ with warnings.catch_warnings():
     from clip.clip import _transform as transform
     from clip.model import CLIP
 
+from clipcap_lib.files import FOREVER, claim
+
+_CACHE = Path("~/.cache/clip").expanduser()  # where the package keeps what it downloads
 __all__ = ["CLIP", "DOWNLOADS", "can_read", "clip", "load_clip", "transform"]
 
 
@@ -27,7 +30,15 @@ def can_read(encoder: str, language: str) -> bool:
 
 
 def load_clip(name: str, device: str) -> tuple[CLIP, Callable]:
-    """`clip.load`, without the warning that its first try, a TorchScript archive, raises."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
-        return clip.load(name, device=device)
+    """`clip.load`, one process at a time where it downloads, as the package writes straight into its cache.
+
+    Without the warning that its first try, a TorchScript archive, raises.
+    """
+    claimed = claim(_CACHE / name.replace("/", "-"), wait=FOREVER) if name in DOWNLOADS else None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
+            return clip.load(name, device=device)
+    finally:
+        if claimed:
+            claimed.release()

@@ -18,8 +18,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
+from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.experiment import Experiment, run_id
-from clipcap_lib.pictures import folder_stamp
 from clipcap_lib.runs import read_json, write_json
 
 NOTEBOOKS = Path("notebooks")
@@ -160,7 +160,7 @@ def _inputs_hash(parameters: dict[str, Any]) -> str:
 @cache
 def _pictures(folder: str) -> str:
     # Asked for by every job and all that it needs: once a process, for a folder may hold a hundred thousand.
-    return folder_stamp(Path(folder))
+    return folder_digest(Path(folder), Path("data/features") / MANIFEST)
 
 
 def _files_hash(files: list[Path]) -> str:
@@ -177,8 +177,8 @@ def _file_digest(file: Path, size: int, modified: int) -> str:
 
 def is_fresh(job: Job) -> bool:
     """Whether the job's folder holds the finished result of this notebook, these parameters and this library."""
-    record = job.folder / "job.json"
-    return (job.folder / "DONE").exists() and record.exists() and read_json(record)["hash"] == job_hash(job)
+    record = _record_of(job.folder)
+    return record is not None and (job.folder / "DONE").exists() and record["hash"] == job_hash(job)
 
 
 # --- execution -----------------------------------------------------------------------------------------------------
@@ -254,23 +254,47 @@ def partial_folder(job: Job) -> Path:
 
 def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
     work, stamp, started = partial_folder(job), job_hash(job), time.perf_counter()
-    record = work / "job.json"
-    if not (record.exists() and read_json(record)["hash"] == stamp):
-        shutil.rmtree(work, ignore_errors=True)  # left behind by other parameters or another library
+    if (before := _record_of(work)) and before["hash"] != stamp:
+        shutil.rmtree(work)  # left behind by other parameters or another library
+    elif before and before["seconds"] is not None and not before["error"] and (work / "DONE").exists():
+        return _put_in_place(job, work, before["seconds"])  # killed after the last cell: nothing is left to execute
     work.mkdir(parents=True, exist_ok=True)
     content = {"hash": stamp, "notebook": job.notebook, "parameters": job.parameters, "seconds": None, "error": None}
-    write_json(record, content)
+    write_json(work / "job.json", content)
     error = _papermill(job, work, cell_timeout, listener)
+    if not error:
+        _drop_navigation(work / "notebook.ipynb")
+        (work / "DONE").touch()
     content |= {"seconds": round(time.perf_counter() - started, 1), "error": error}
-    write_json(record, content)
+    write_json(work / "job.json", content)
     if error:
         shutil.rmtree(job.folder, ignore_errors=True)  # an older result would pass for this one's
+        (work / "DONE").unlink(missing_ok=True)
         return Outcome(job, "failed", content["seconds"], error)
-    _drop_navigation(work / "notebook.ipynb")
-    (work / "DONE").touch()
-    shutil.rmtree(job.folder, ignore_errors=True)
+    return _put_in_place(job, work, content["seconds"])
+
+
+def _record_of(work: Path) -> dict[str, Any] | None:
+    """What an earlier process wrote of the job it began in a folder; of a damaged record, that it is no known job."""
+    path = work / "job.json"
+    if not path.exists():
+        return None
+    try:
+        record = read_json(path)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) and "hash" in record else {"hash": None}
+
+
+def _put_in_place(job: Job, work: Path, seconds: float) -> Outcome:
+    """Let a finished folder take the place of an older result, which is whole until then."""
+    older = job.folder.with_name(f".{job.folder.name}.older")
+    shutil.rmtree(older, ignore_errors=True)
+    if job.folder.exists():
+        job.folder.rename(older)
     work.rename(job.folder)
-    return Outcome(job, "done", content["seconds"])
+    shutil.rmtree(older, ignore_errors=True)
+    return Outcome(job, "done", seconds)
 
 
 def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> str | None:

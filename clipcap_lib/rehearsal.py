@@ -251,7 +251,7 @@ def _rehearse(stages: Stages, images: int, steps: int) -> tuple[Path, float]:
         rehearse_training(stages, model.train(), splits["train"], splits["dev"], steps)
     rehearse_decoding(stages, model.eval(), features.tensor(range(20)))
     del model, splits
-    return rehearse_notebooks(stages, experiment), features.vectors.nbytes / 1e6
+    return rehearse_notebooks(stages, experiment), 2 * len(features) * features.vectors.width / 1e6
 
 
 if __name__ == "__main__":

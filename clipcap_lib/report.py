@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from clipcap_lib.chinese_font import font_face
 from clipcap_lib.emoji_scenes import ATTRIBUTION
 from clipcap_lib.experiment import Experiment
+from clipcap_lib.files import claim, replacing
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import loss_curve, read_json, write_json
 
@@ -27,6 +28,7 @@ QUESTIONS = {
 }
 SECTIONS = (*QUESTIONS, "07_explore", "01_data_preparation", "02_feature_extraction")
 TEMPLATES = files("clipcap_lib") / "templates"
+INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
 
 
 def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path) -> Path:
@@ -51,8 +53,12 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     )  # fmt: skip
     path = folder / "index.html"
     _write(path, page)
-    write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures))
-    write_index(reports)
+    index = claim(reports / "index.html", wait=INDEX_WRITTEN)  # another experiment's report may end at the same moment
+    try:
+        write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures))
+        write_index(reports)
+    finally:
+        index.release()
     return path
 
 
@@ -231,6 +237,5 @@ def _style() -> Markup:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,28 +1,26 @@
 """The training loop: packed batches, evaluation, best checkpoint, early stop, exact resume, history."""
 
-import csv
 import hashlib
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from clipcap_lib.batches import CaptionTokens, Packed, Padding, pack
+from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
 from clipcap_lib.experiment import TrainingSettings
 from clipcap_lib.features import Features
+from clipcap_lib.files import claim
+from clipcap_lib.history import History
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 
-HISTORY_COLUMNS = ["step", "images", "seconds", "split", "metric", "value"]
 Precision = Literal["float32", "bf16"]
+KERNEL_ENDS = 10.0  # seconds: a kernel whose parent was killed notices it within one or two
 
 
 @dataclass(frozen=True)
@@ -54,32 +52,124 @@ class Progress:
 
 
 @dataclass
-class History:
-    """`history.csv`: appended and flushed as training goes, mirrored to TensorBoard."""
+class Trainer:
+    """Trains a captioner in place; see `train`."""
 
+    model: ClipCapModel
+    train_split: Split
+    dev_split: Split
+    settings: TrainingSettings
+    seed: int
     folder: Path
-    board: SummaryWriter = field(init=False)
+    on_progress: Callable[[str], None] = lambda line: None
+    progress: Progress = field(default_factory=Progress, init=False)
 
     def __post_init__(self) -> None:
-        self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        torch.manual_seed(self.seed)
+        self.optimizer, self.schedule = _optimizer(self.model, self.settings)
+        self.padding = (
+            Padding.of(self.model.tokenizer, self.train_split.tokens) if self.settings.padding_in_loss else None
+        )
+        splits = (self.train_split, self.dev_split)
+        self.checkpoints = Checkpoints(self.folder, _stamp(self.model.config, splits, self.settings, self.seed))
 
-    @property
-    def path(self) -> Path:
-        return self.folder / "history.csv"
+    def fit(self) -> Progress:
+        """Train to the end and load the weights that `settings.keep` names."""
+        if state := self.checkpoints.load():
+            self.resume(state)
+        else:
+            self.start()
+        while self.progress.step < self.settings.steps and not self.progress.stopped_early:
+            self.train_until_evaluation()
+            self.evaluate()
+            self.save()
+            self.on_progress(self._line())
+        self.model.load_trainable(self.checkpoints.best(self.progress.best_step), "the best checkpoint")
+        self.history.board.close()
+        return self.progress
 
-    def restart(self, step: int) -> None:
-        """Forget what was written after `step`: the resumed run writes it again."""
-        rows = pd.read_csv(self.path) if self.path.exists() else pd.DataFrame(columns=HISTORY_COLUMNS)
-        temporary = self.path.with_suffix(".tmp")
-        rows[rows["step"] <= step].to_csv(temporary, index=False)
-        os.replace(temporary, self.path)
+    def start(self) -> None:
+        """Begin at step 0 with its dev loss; what another training left in the folder is removed."""
+        clear_checkpoints(self.folder)
+        self.history = History(self.folder)
+        self.evaluate()
+        self.save()
 
-    def add(self, step: int, images: int, seconds: float, split: str, metric: str, value: float) -> None:
-        with self.path.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(
-                [step, images, round(seconds, 3), split, metric, repr(value)]
-            )
-        self.board.add_scalar(f"{split}/{metric}", value, step)
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint as if nothing had happened since."""
+        vars(self.progress).update(state["progress"])
+        self.history = History(self.folder, state["history"], self.progress.step)
+        self.model.load_trainable(state["weights"], f"the checkpoint of step {self.progress.step}")
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.last_epoch = state["schedule"]
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["gpu_random"])
+
+    def save(self) -> None:
+        """Write everything that `resume` needs."""
+        state = {
+            "progress": vars(self.progress), "history": self.history.text(), "weights": self._weights(),
+            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()["last_epoch"],
+            "random": torch.get_rng_state(), "gpu_random": torch.cuda.get_rng_state_all(),
+        }  # fmt: skip
+        self.checkpoints.save(self.progress.step, self.progress.best_step, state)
+
+    def train_until_evaluation(self) -> None:
+        """Train up to the next multiple of `evaluate_every`, or to the end."""
+        self.model.train()
+        every = self.settings.evaluate_every
+        end = min(self.settings.steps, (self.progress.step // every + 1) * every)
+        for images, captions in batches(self.train_split, self.settings, self.seed, self.progress.step):
+            started = time.perf_counter()
+            value = self._step(images, captions)
+            self.progress.seconds += time.perf_counter() - started
+            self._record("train", "loss", value)
+            if self.progress.step == end:
+                return
+
+    def _step(self, images: np.ndarray, captions: list[np.ndarray]) -> float:
+        """Take one optimiser step and return its loss."""
+        features, packed = self.train_split.batch(images, captions, self.model.config.prefix_length, self.padding)
+        with autocast(self.model.device, self.settings.precision):
+            loss = self.model.loss(features, packed)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the training loss is {value} at step {self.progress.step}; lower learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.progress.step += 1
+        return value
+
+    def evaluate(self) -> None:
+        """Record the dev loss, keep the weights if they are the best, and stop when patience is at its end."""
+        progress, settings = self.progress, self.settings
+        loss = dev_loss(self.model, self.dev_split, settings.precision)
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"the dev loss is {loss} at step {progress.step}; lower learning_rate")
+        self._record("dev", "loss", loss)
+        if self.padding:
+            padded = dev_loss(self.model, self.dev_split, settings.precision, padding=self.padding)
+            self._record("dev", "padded_loss", padded)
+        if loss < progress.best_loss or settings.keep == "last":
+            progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
+            self.checkpoints.save_best(progress.step, self._weights())
+        else:
+            progress.stale += 1
+            progress.stopped_early = progress.stale >= settings.patience
+
+    def _record(self, split: str, metric: str, value: float) -> None:
+        images = self.progress.step * self.settings.images_per_step
+        self.history.add(self.progress.step, images, self.progress.seconds, split, metric, value)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: weight.detach() for name, weight in self.model.trainable().items()}
+
+    def _line(self) -> str:
+        best, steps = f"best dev loss {self.progress.best_loss:.3f}", self.settings.steps
+        return f"step {self.progress.step:,} of {steps:,}, {best}, {self.progress.seconds:.0f} s"
 
 
 def train(
@@ -89,37 +179,15 @@ def train(
     """Train a captioner in place and leave it with the weights of the best dev loss (or the last: `settings.keep`).
 
     Losses are nats a real token; only with `padding_in_loss` the train loss and a dev `padded_loss` count padding. A
-    run that was killed is resumed from the last evaluation, to the same history, when it is called again for the same
-    folder, captioner, data, settings and seed; where one of them differs, training starts afresh.
+    run that was killed, whenever that was, is resumed from its last evaluation, to the same history, when it is called
+    again for the same folder, captioner, data, settings and seed; where one of them differs, training starts afresh.
+    Raises `FloatingPointError` where a loss is no number, and `InUseError` where another process trains here.
     """
-    torch.manual_seed(seed)
-    optimizer, schedule = _optimizer(model, settings)
-    progress, checkpoint = Progress(), folder / "checkpoint.pt"
-    stamp = _stamp(model.config, (train_split, dev_split), settings, seed)
-    if checkpoint.exists() and (state := _load(checkpoint)).get("stamp") == stamp:
-        _resume(state, str(checkpoint), model, optimizer, schedule, progress)
-    else:
-        _forget(folder)
-    history = History(folder)
-    history.restart(progress.step)
-    if progress.step == 0:
-        _evaluate_and_keep(model, dev_split, settings, progress, history, folder)
-        _save(checkpoint, stamp, model, optimizer, schedule, progress)
-    while progress.step < settings.steps and not progress.stopped_early:
-        _train_until_evaluation(model, train_split, settings, seed, optimizer, schedule, progress, history)
-        _evaluate_and_keep(model, dev_split, settings, progress, history, folder)
-        _save(checkpoint, stamp, model, optimizer, schedule, progress)
-        best = f"best dev loss {progress.best_loss:.3f}"
-        on_progress(f"step {progress.step:,} of {settings.steps:,}, {best}, {progress.seconds:.0f} s")
-    model.load_trainable(_load(folder / "best.pt"), str(folder / "best.pt"))
-    history.board.close()
-    return progress
-
-
-def clear_checkpoints(folder: Path) -> None:
-    """Remove what only a resume needs; call it when everything made from the trained model has been written."""
-    for name in ("checkpoint.pt", "best.pt"):
-        (folder / name).unlink(missing_ok=True)
+    claimed = claim(folder, wait=KERNEL_ENDS)
+    try:
+        return Trainer(model, train_split, dev_split, settings, seed, folder, on_progress).fit()
+    finally:
+        claimed.release()
 
 
 def chosen_precision(device: torch.device, precision: str) -> Precision:
@@ -190,52 +258,6 @@ def batches(
             step += 1
 
 
-def _train_until_evaluation(
-    model: ClipCapModel, split: Split, settings: TrainingSettings, seed: int,
-    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR, progress: Progress, history: History,
-) -> None:  # fmt: skip
-    model.train()
-    padding = _padding(model, split, settings)
-    end = min(settings.steps, (progress.step // settings.evaluate_every + 1) * settings.evaluate_every)
-    for images, captions in batches(split, settings, seed, progress.step):
-        started = time.perf_counter()
-        features, packed = split.batch(images, captions, model.config.prefix_length, padding)
-        with autocast(model.device, settings.precision):
-            loss = model.loss(features, packed)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise FloatingPointError(f"the training loss is {value} at step {progress.step}; lower learning_rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        progress.step += 1
-        progress.seconds += time.perf_counter() - started
-        history.add(progress.step, progress.step * settings.images_per_step, progress.seconds, "train", "loss", value)
-        if progress.step == end:
-            return
-
-
-def _padding(model: ClipCapModel, split: Split, settings: TrainingSettings) -> Padding | None:
-    return Padding.of(model.tokenizer, split.tokens) if settings.padding_in_loss else None
-
-
-def _evaluate_and_keep(
-    model: ClipCapModel, split: Split, settings: TrainingSettings, progress: Progress, history: History, folder: Path
-) -> None:
-    loss, images = dev_loss(model, split, settings.precision), progress.step * settings.images_per_step
-    history.add(progress.step, images, progress.seconds, "dev", "loss", loss)
-    if padding := _padding(model, split, settings):
-        padded = dev_loss(model, split, settings.precision, padding=padding)
-        history.add(progress.step, images, progress.seconds, "dev", "padded_loss", padded)
-    if loss < progress.best_loss or settings.keep == "last":
-        progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
-        _atomic_save({name: weight.detach() for name, weight in model.trainable().items()}, folder / "best.pt")
-    else:
-        progress.stale += 1
-        progress.stopped_early = progress.stale >= settings.patience
-
-
 def _stamp(config: ClipCapConfig, splits: tuple[Split, ...], settings: TrainingSettings, seed: int) -> str:
     """A hash of what a history depends on besides the library and the language model's own weights."""
     digest = hashlib.sha256(repr((config, settings, seed)).encode())
@@ -244,41 +266,3 @@ def _stamp(config: ClipCapConfig, splits: tuple[Split, ...], settings: TrainingS
         for array in (vectors, split.images, split.tokens.ids, split.tokens.bounds):
             digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _forget(folder: Path) -> None:
-    """Remove the history of another training, which would run into this one's."""
-    (folder / "history.csv").unlink(missing_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-
-
-def _save(
-    path: Path, stamp: str, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress
-) -> None:
-    weights = {name: weight.detach() for name, weight in model.trainable().items()}
-    state = {"stamp": stamp, "weights": weights, "optimizer": optimizer.state_dict(),
-             "schedule": schedule.state_dict()["last_epoch"], "progress": vars(progress),
-             "random": torch.get_rng_state(), "gpu_random": torch.cuda.get_rng_state_all()}  # fmt: skip
-    _atomic_save(state, path)
-
-
-def _resume(
-    state: dict, name: str, model: ClipCapModel, optimizer: torch.optim.Optimizer, schedule, progress: Progress
-) -> None:
-    model.load_trainable(state["weights"], name)
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.last_epoch = state["schedule"]
-    vars(progress).update(state["progress"])
-    torch.set_rng_state(state["random"])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["gpu_random"])
-
-
-def _load(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _atomic_save(state: dict, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)

@@ -17,7 +17,7 @@ from clipcap_lib.pipeline import (
     plan_jobs,
     run_jobs,
 )
-from clipcap_lib.runs import read_json
+from clipcap_lib.runs import finished_in, read_json
 
 pytestmark = pytest.mark.notebooks
 GOOD = "from pathlib import Path\nPath(output, 'result.txt').write_text(str(number))"
@@ -83,6 +83,45 @@ def test_what_was_begun_is_still_there_when_it_is_run_again(toy):
     cell = "from pathlib import Path\nmark = Path(output, 'mark')\nbegun = mark.exists()\nmark.touch()\nassert begun"
     job = toy("resumes", cell, GOOD)
     assert [run_jobs([job])[0].status for _ in range(2)] == ["failed", "done"]
+
+
+@pytest.mark.parametrize("survives", [0, 1])
+def test_a_kill_while_the_result_is_put_in_place_costs_nothing(toy, monkeypatch, survives):
+    older = toy("job", GOOD, number=1)
+    run_jobs([older])
+    job, rename, calls = toy("job", GOOD, number=2), Path.rename, []
+
+    def dying(self, target):
+        calls.append(target)
+        if len(calls) > survives:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_jobs([job])
+    monkeypatch.setattr(pipeline.papermill, "execute_notebook", lambda *a, **k: pytest.fail("executed again"))
+    assert [outcome.status for outcome in run_jobs([job])] == ["done"]
+    assert (job.folder / "result.txt").read_text() == "2"
+    assert [path.name for path in job.folder.parent.iterdir()] == ["job"]
+    assert is_fresh(job)
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]"])
+def test_a_damaged_record_is_not_fresh(toy, record):
+    job = toy("job", GOOD)
+    run_jobs([job])
+    (job.folder / "job.json").write_text(record)
+    assert not is_fresh(job)
+    assert [outcome.status for outcome in run_jobs([job])] == ["done"]
+
+
+def test_what_is_being_made_is_no_finished_run(toy):
+    job = toy("job", "from pathlib import Path\nPath(output, 'DONE').touch()", "1 / 0")
+    run_jobs([job])
+    (partial_folder(job) / "DONE").touch()
+    assert finished_in(job.folder.parent) == []
 
 
 def test_a_kernel_that_did_not_start_gets_one_more_chance(toy, monkeypatch):

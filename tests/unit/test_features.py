@@ -1,6 +1,9 @@
 """The feature store: computed once, in order, resumable after a kill at any byte."""
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from clipcap_lib import digests
 from clipcap_lib import features as features_module
+from clipcap_lib.digests import content_digest
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.features import content_digest, extract_features
+from clipcap_lib.features import extract_features
 
 
 def encoder(seen: list[int]) -> Encoder:
@@ -42,8 +47,8 @@ def test_features_come_in_the_order_asked_for(pictures, tmp_path):
     features = extract_features(encoder([]), pictures[::-1], tmp_path / "store", batch_size=3, workers=0)
     torch.testing.assert_close(features.tensor(), expected(pictures[::-1]), atol=1e-3, rtol=0)
     torch.testing.assert_close(features.tensor([2, 0]), expected([pictures[-3], pictures[-1]]), atol=1e-3, rtol=0)
-    assert features.vectors.dtype == np.float16
-    assert isinstance(features.vectors.base, np.memmap) or isinstance(features.vectors, np.memmap)
+    assert features.vectors[np.array([0])].dtype == np.float16
+    assert all(isinstance(part, np.memmap) for part in features.vectors.parts)
 
 
 def test_nothing_is_computed_twice(pictures, tmp_path):
@@ -58,7 +63,7 @@ def test_nothing_is_computed_twice(pictures, tmp_path):
 
 def test_a_file_is_read_again_only_when_it_has_changed(pictures, tmp_path, monkeypatch):
     read: list[str] = []
-    monkeypatch.setattr(features_module, "content_digest", lambda path: read.append(str(path)) or content_digest(path))
+    monkeypatch.setattr(digests, "content_digest", lambda path: read.append(str(path)) or content_digest(path))
     extract_features(encoder([]), pictures, tmp_path / "store", workers=0)
     assert len(read) == len(pictures)
     other = pictures[3].read_bytes()
@@ -76,16 +81,65 @@ def test_digests_of_many_files_find_their_rows():
     assert features_module._rows_of(wanted, known[:0]).tolist() == [-1] * 4
 
 
-@pytest.mark.parametrize(("vectors_lost", "digests_lost"), [(3, 0), (0, 40), (8, 33), (79, 0)])
-def test_a_kill_costs_only_what_was_not_whole(pictures, tmp_path, vectors_lost, digests_lost):
+def files_of(store: Path) -> list[Path]:
+    return sorted((store / "stamp").glob("*.rows"))
+
+
+@pytest.mark.parametrize("lost", [1, 43, 44, 45, 44 * 9 + 1, 44 * 10])
+def test_a_kill_costs_only_the_rows_that_were_not_whole(pictures, tmp_path, lost):
+    store, seen = tmp_path / "store", []
+    extract_features(encoder([]), pictures, store, workers=0)
+    (path,) = files_of(store)
+    assert path.stat().st_size == 10 * 44  # a checksum of 4 bytes, a digest of 32, four float16
+    path.write_bytes(path.read_bytes()[:-lost])
+    features = extract_features(encoder(seen), pictures, store, workers=0)
+    assert sum(seen) == features.computed == -(-lost // 44)
+    torch.testing.assert_close(features.tensor(), expected(pictures), atol=1e-3, rtol=0)
+    assert extract_features(encoder([]), pictures, store, workers=0).computed == 0
+
+
+@pytest.mark.parametrize("at", [0, 10, 40, 43])
+def test_a_damaged_row_is_said_and_computed_again(pictures, tmp_path, at):
     store = tmp_path / "store"
     extract_features(encoder([]), pictures, store, workers=0)
-    for name, lost in (("vectors.f16", vectors_lost), ("digests.txt", digests_lost)):
-        path = store / "stamp" / name
-        path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
-    features = extract_features(encoder([]), pictures, store, workers=0)
-    assert 0 < features.computed <= len(pictures)
+    (path,) = files_of(store)
+    content = bytearray(path.read_bytes())
+    content[3 * 44 + at] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"\.rows: 1 of 10 rows are damaged"):
+        features = extract_features(encoder([]), pictures, store, workers=0)
+    assert features.computed == 1
     torch.testing.assert_close(features.tensor(), expected(pictures), atol=1e-3, rtol=0)
+
+
+def test_what_an_earlier_version_stored_is_not_trusted(pictures, tmp_path):
+    folder = tmp_path / "store" / "stamp"
+    folder.mkdir(parents=True)
+    (folder / "vectors.f16").write_bytes(np.zeros((10, 4), np.float16).tobytes())
+    (folder / "digests.txt").write_text("".join(content_digest(path) + "\n" for path in pictures))
+    with pytest.warns(UserWarning, match="two processes could store one picture's embedding as another's"):
+        features = extract_features(encoder([]), pictures, tmp_path / "store", workers=0)
+    torch.testing.assert_close(features.tensor(), expected(pictures), atol=1e-3, rtol=0)
+
+
+def test_of_two_rows_for_a_picture_the_older_is_used(pictures, tmp_path):
+    store = tmp_path / "store"
+    first = extract_features(encoder([]), pictures, store, workers=0).tensor()
+    (path,) = files_of(store)
+    path.rename(path.with_suffix(".away"))
+    other = encoder([])
+    brighter = Encoder(**{**vars(other), "encode_images": lambda pixels: other.encode_images(pixels) + 1})
+    extract_features(brighter, pictures, store, workers=0)
+    path.with_suffix(".away").rename(path)
+    assert len(files_of(store)) == 2
+    assert torch.equal(extract_features(encoder([]), pictures[::-1], store, workers=0).tensor(), first.flip(0))
+
+
+def test_a_picture_that_changes_while_it_is_read_is_named(pictures, tmp_path, monkeypatch):
+    before = np.array([b"0" * 32], "S32")  # of the bytes that stood there a moment ago
+    monkeypatch.setattr(features_module, "file_digests", lambda paths, manifest: before)
+    with pytest.raises(ValueError, match=r"0\.png changed while it was read"):
+        extract_features(encoder([]), pictures[:1], tmp_path / "store", workers=0)
 
 
 def test_another_encoder_has_its_own_store(pictures, tmp_path):
@@ -101,3 +155,13 @@ def test_an_unreadable_picture_is_named(pictures, tmp_path):
     pictures[4].write_text("not a picture")
     with pytest.raises(ValueError, match=r"40\.png cannot be read"):
         extract_features(encoder([]), pictures, tmp_path / "store", workers=0)
+
+
+def test_four_processes_two_of_them_killed_store_every_picture_under_its_own_name(tmp_path, project):
+    command = [sys.executable, project / "tests/many_writers.py", tmp_path, "--processes", "4", "--pictures", "150"]
+    done = subprocess.run([*command, "--repetitions", "2"], capture_output=True, text=True, check=False)
+    found = re.search(r"2 repetitions of 4 processes, (\d) killed at work: (\d+) wrong rows", done.stdout)
+    assert found, done.stderr
+    killed, wrong = map(int, found.groups())
+    assert killed > 0
+    assert wrong == 0

@@ -1,12 +1,21 @@
 """Training: exact resume, frozen stays frozen, the dev loss is a mean over real tokens, the best checkpoint is kept."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from clipcap_lib.batches import Padding, pack
-from clipcap_lib.training import TrainingSettings, batches, chosen_precision, clear_checkpoints, dev_loss, train
+from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
+from clipcap_lib.files import InUseError
+from clipcap_lib.history import History
+from clipcap_lib.training import Trainer, TrainingSettings, batches, chosen_precision, dev_loss, train
 
 SETTINGS = TrainingSettings(
     steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,
@@ -43,6 +52,124 @@ def test_killed_and_resumed_equals_uninterrupted(make_model, make_split, tmp_pat
     pd.testing.assert_frame_equal(history, expected, atol=1e-6)
     for name, weight in whole.trainable().items():
         torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
+
+
+PHASES = [
+    "History.add", "SummaryWriter.add_scalar", "Trainer.train_until_evaluation", "Trainer.evaluate",
+    "Checkpoints.save_best", "Checkpoints.save", "torch.save", "os.replace", "Path.unlink",
+]  # fmt: skip
+
+
+class Killer:
+    """Counts the calls of everything a training does to its files, and raises before or after the chosen one."""
+
+    def __init__(self, at: int, after: bool) -> None:
+        self.at, self.after, self.calls = at, after, 0
+
+    def around(self, call):
+        def counted(*arguments, **options):
+            number, self.calls = self.calls, self.calls + 1
+            if number == self.at and not self.after:
+                raise Killed
+            found = call(*arguments, **options)
+            if number == self.at:
+                raise Killed
+            return found
+
+        return counted
+
+    def watch(self, patch) -> None:
+        places = {"History": History, "SummaryWriter": SummaryWriter, "Trainer": Trainer, "Checkpoints": Checkpoints,
+                  "torch": torch, "os": os, "Path": Path}  # fmt: skip
+        for phase in PHASES:
+            owner, name = places[phase.partition(".")[0]], phase.partition(".")[2]
+            patch.setattr(owner, name, self.around(getattr(owner, name)))
+
+
+# The dev loss first rises at this rate: whoever counts an evaluation twice stops early.
+SHORT = SETTINGS.model_copy(update={"steps": 3, "evaluate_every": 2, "patience": 2, "warmup_steps": 0,
+                                    "learning_rate": 0.1, "language_model_learning_rate": 0.1})  # fmt: skip
+
+
+def killed_run(make_model, make_split, folder, at, after):
+    """Train until the kill; return how many calls there were, or `None` where there are fewer."""
+    killer = Killer(at, after)
+    with pytest.MonkeyPatch.context() as patch:
+        killer.watch(patch)
+        try:
+            run(make_model, make_split, folder, settings=SHORT)
+        except Killed:
+            return killer.calls
+    return None
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_call_and_resumed_equals_uninterrupted(make_model, make_split, tmp_path, after):
+    whole, expected = run(make_model, make_split, tmp_path / "whole", settings=SHORT)
+    dev = expected.loc[expected["split"] == "dev", "value"].tolist()
+    assert dev[1] > dev[0]
+    at = 0
+    while killed_run(make_model, make_split, tmp_path / f"{at}", at, after) is not None:
+        resumed, history = run(make_model, make_split, tmp_path / f"{at}", settings=SHORT)
+        pd.testing.assert_frame_equal(history, expected, check_exact=True)
+        for name, weight in whole.trainable().items():
+            assert torch.equal(resumed.trainable()[name], weight), f"{name} after a kill at call {at}"
+        assert not list((tmp_path / f"{at}").glob("*.tmp"))
+        at += 1
+    assert at > 30
+
+
+def damage(path: Path, how: str) -> None:
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if how == "cut short":
+            file.truncate(size // 2)
+        else:
+            file.seek(0 if how == "all zeros" else size // 2)
+            file.write(b"\0" * (size if how == "all zeros" else 200))
+
+
+@pytest.mark.parametrize("how", ["cut short", "all zeros", "zeros within"])
+@pytest.mark.parametrize("pattern", ["checkpoint-6-*", "best-6"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(make_model, make_split, tmp_path, how, pattern):
+    whole, expected = run(make_model, make_split, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(make_model, make_split, tmp_path / "killed", kill_at=1)  # after step 6
+    (path,) = (tmp_path / "killed").glob(f"{pattern}.pt")
+    damage(path, how)
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged"):
+        resumed, history = run(make_model, make_split, tmp_path / "killed")
+    pd.testing.assert_frame_equal(history, expected, atol=1e-6)
+    for name, weight in whole.trainable().items():
+        torch.testing.assert_close(resumed.trainable()[name], weight, msg=name)
+
+
+def test_two_checkpoints_and_the_weights_they_name_are_kept(make_model, make_split, tmp_path):
+    with pytest.raises(Killed):
+        run(make_model, make_split, tmp_path / "killed", kill_at=2)
+    assert sorted(path.name for path in (tmp_path / "killed").glob("*.pt")) == [
+        "best-6.pt", "best-9.pt", "checkpoint-6-best-6.pt", "checkpoint-9-best-9.pt",
+    ]  # fmt: skip
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(make_model, make_split, tmp_path, monkeypatch):
+    monkeypatch.setattr("clipcap_lib.training.KERNEL_ENDS", 0.0)
+    script = (
+        "import sys, pathlib; from clipcap_lib.files import claim; held = claim(pathlib.Path(sys.argv[1])); print(1)"
+    )
+    other = subprocess.Popen([sys.executable, "-uc", script + "; input()", tmp_path / "run"], stdin=-1, stdout=-1)
+    other.stdout.readline()
+    with pytest.raises(InUseError, match=rf"run is in use by process {other.pid} on .*, since 20"):
+        run(make_model, make_split, tmp_path / "run")
+    other.kill()
+    other.wait()
+    run(make_model, make_split, tmp_path / "run")
+
+
+def test_a_dev_loss_that_is_not_a_number_stops_training(make_model, make_split, tmp_path, monkeypatch):
+    monkeypatch.setattr("clipcap_lib.training.dev_loss", lambda *a, **k: float("nan"))
+    with pytest.raises(FloatingPointError, match="the dev loss is nan at step 0; lower learning_rate"):
+        run(make_model, make_split, tmp_path / "run")
 
 
 @pytest.mark.parametrize("native", [True, False])
