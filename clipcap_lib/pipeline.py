@@ -21,6 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.experiment import Experiment, run_id
 from clipcap_lib.runs import read_json, write_json
+from clipcap_lib.sources import files_behind, hash_of
 
 NOTEBOOKS = Path("notebooks")
 Status = Literal["done", "fresh", "failed", "skipped"]
@@ -28,12 +29,13 @@ Status = Literal["done", "fresh", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute: where it goes, what it is given, which jobs it needs."""
+    """One notebook to execute: where it goes, what it is given, which jobs it needs, whether others need it."""
 
     notebook: str
     folder: Path
     parameters: dict[str, Any]
     needs: tuple["Job", ...] = ()
+    for_others: bool = False
 
     @property
     def name(self) -> str:
@@ -41,6 +43,7 @@ class Job:
 
 
 INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
+DRAWING = ("reporting",)  # rooms that show results and make none
 COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore")
 
 
@@ -77,7 +80,8 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
     def job(notebook: str, needs: tuple[Job, ...] = (), into: Path | None = None, **extra: Any) -> Job:
         wanted = notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb")
         parameters = {key: value for key, value in {**values, **extra}.items() if key in wanted}
-        return Job(notebook, into or folder / "notebooks" / notebook, parameters, needs)
+        place, for_others = into or folder / "notebooks" / notebook, notebook not in COMPARISONS
+        return Job(notebook, place, parameters, needs, for_others)
 
     data = job("01_data_preparation")
     all_threads = experiment.execution.workers * experiment.execution.threads  # nothing runs beside it
@@ -133,16 +137,17 @@ def check_parameters(job: Job) -> None:
 
 
 def job_hash(job: Job) -> str:
-    """What a job's result depends on: notebook source, parameters, library source, named model files, needed jobs."""
+    """What a job's result depends on: its notebook, parameters, the library's files behind it, model files, its needs.
+
+    What other jobs go on from does not depend on how it is drawn: after a change in `reporting/` nothing is trained
+    again.
+    """
     notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    library = hash_of(files_behind(code, without=DRAWING if job.for_others else ()))
     parts = [[cell.cell_type, cell.source] for cell in notebook.cells]
-    parts += [job.parameters, library_hash(), _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
+    parts += [job.parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def library_hash() -> str:
-    """A hash of the library's own source."""
-    return _files_hash([file for file in sorted(Path(__file__).parent.iterdir()) if file.suffix in (".py", ".csv")])
 
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
