@@ -156,3 +156,8 @@ def _block_causal(owners: np.ndarray, numbers: np.ndarray) -> Tensor:
     past = torch.ones(owners.shape[1], owners.shape[1], dtype=torch.bool).tril()
     # Padding is an image of its own (−1) and sees itself, or its softmax would be over nothing.
     return (same_image & same_caption & past)[:, None]
+
+
+def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask to add to attention scores: 0 where `seen` is true, the least number of the dtype elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

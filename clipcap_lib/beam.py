@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from clipcap_lib.continuation import Continuation, Departure, additive_mask
+from clipcap_lib.batches import additive_mask
+from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, log_probabilities
 from clipcap_lib.sampling import most_probable, write

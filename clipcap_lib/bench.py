@@ -17,10 +17,10 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
-from clipcap_lib.affine import Affine
 from clipcap_lib.batches import pack
 from clipcap_lib.decoding import Constraints, decode
 from clipcap_lib.devices import best_device, device_name
+from clipcap_lib.fast_gpt2 import Affine
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.peak_memory import Peak
 from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample, Strategy

@@ -12,6 +12,7 @@ from clipcap_lib.experiment import Mapping
 from clipcap_lib.language_models import load_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.scene_language import Language
+from clipcap_lib.shared_prefix import check_shared_prefix
 
 # Masks and counters that older versions of transformers stored beside the weights.
 OLD_BUFFERS = re.compile(r"\.attn\.(masked_)?bias$|\.position_ids$")
@@ -87,6 +88,7 @@ def import_checkpoint(path: Path, language_model: str, encoder: str) -> tuple[Cl
             f"{language_model} has {vocabulary:,} of width {width}"
         )
     config = _config(path, published, width, language_model, encoder)
+    check_shared_prefix(lm, language_model)
     model = ClipCapModel(config, lm, tokenizer)
     model.load_trainable(_renamed(published, model), str(path))
     return model.eval(), published

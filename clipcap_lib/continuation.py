@@ -7,8 +7,14 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-from clipcap_lib.gpt2_step import Gpt2Step, is_plain_gpt2
-from clipcap_lib.lm_head import lm_head
+from clipcap_lib.language_models import lm_head
+
+try:
+    from clipcap_lib.fast_gpt2 import fast_head, fast_step
+except ModuleNotFoundError:  # optional: without that file the general path does all work
+
+    def fast_head(language_model: nn.Module) -> None: ...
+    def fast_step(language_model: nn.Module) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -124,9 +130,12 @@ class Continuation:
     """
 
     def __init__(self, language_model: nn.Module, prefix: Tensor, beside: int, end_only: bool = False) -> None:
-        self.embed, self.head = language_model.get_input_embeddings(), lm_head(language_model)
+        self.embed, self.head = (
+            language_model.get_input_embeddings(),
+            lm_head(language_model, fast_head(language_model)),
+        )
         self.body = language_model.base_model
-        self.short_step = Gpt2Step(self.body) if is_plain_gpt2(language_model) else None
+        self.fast_step = fast_step(language_model)
         layers = language_model.config.get_text_config().num_hidden_layers
         self.capacity, self.dtype = prefix.shape[1] + beside, self.embed.weight.dtype
         self.room = min(self.capacity, max(FIRST_ROOM, prefix.shape[1]))
@@ -159,9 +168,9 @@ class Continuation:
         after_prefix, k = self.position > 0, inputs.shape[1]
         positions = slice(self.position, self.position + (1 if after_prefix else k))
         self.position = positions.stop
-        if self.short_step:
+        if self.fast_step:
             mask = mask if after_prefix else _causal(inputs)
-            return self.short_step(inputs, positions, mask, self.cache, end_only)
+            return self.fast_step(inputs, positions, mask, self.cache, end_only)
         if after_prefix and mask is None:
             mask = inputs.new_zeros(1, 1, 1, self.length + k)
         if mask is not None:
@@ -204,8 +213,3 @@ def _causal(inputs: Tensor) -> Tensor:
     """The additive mask [1, 1, P, P] under which each of the inputs [rows, P, n] sees itself and those before it."""
     size = inputs.shape[1]
     return inputs.new_full((1, 1, size, size), torch.finfo(inputs.dtype).min).triu(1)
-
-
-def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention's scores so that only what is true in `seen` counts."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.continuation import FIRST_ROOM, Continuation, Departure, additive_mask
+from clipcap_lib.batches import additive_mask
+from clipcap_lib.continuation import FIRST_ROOM, Continuation, Departure
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.rules import Caption, Rules, Transcript, log_probabilities
 from clipcap_lib.strategies import Contrastive, Magic

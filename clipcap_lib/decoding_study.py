@@ -15,7 +15,7 @@ from torch import Tensor
 from clipcap_lib.clip_score import clip_scores, ref_clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.lm_head import lm_head
+from clipcap_lib.language_models import lm_head
 from clipcap_lib.metrics import DocumentFrequencies, Scores, cider_agreement, diversity, paired_difference, score
 from clipcap_lib.model import ClipCapModel, readable
 from clipcap_lib.reranking import Utility

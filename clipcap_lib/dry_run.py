@@ -8,8 +8,8 @@ import torch
 
 from clipcap_lib.batches import Padding, pack, tokenize_captions
 from clipcap_lib.experiment import Experiment, Mapping, Tuning
-from clipcap_lib.language_models import first_line
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.quiet import first_line
 from clipcap_lib.rules import Rules, positions_of
 from clipcap_lib.strategies import Constraints, Contrastive, parse_strategy
 

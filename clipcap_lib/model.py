@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from clipcap_lib.batches import Packed, end_token
-from clipcap_lib.continuation import additive_mask
+from clipcap_lib.batches import Packed, additive_mask, end_token
 from clipcap_lib.devices import best_device
 from clipcap_lib.experiment import Mapping, Models, Tuning
-from clipcap_lib.language_models import check_language_model, load_language_model, weights_sha256
-from clipcap_lib.lm_head import lm_head
+from clipcap_lib.language_models import lm_head, load_language_model, weights_sha256
 from clipcap_lib.mapping import build_mapper
+from clipcap_lib.shared_prefix import check_shared_prefix
 
 
 class ClipCapConfig(BaseModel):
@@ -57,7 +56,6 @@ class ClipCapModel(nn.Module):
 
     def __init__(self, config: ClipCapConfig, language_model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__()
-        check_language_model(language_model, config.language_model)
         self.config, self.tokenizer = config, tokenizer
         self.stop_tokens = _stop_tokens(config, tokenizer)
         self.language_model = _tune(language_model, config)
@@ -69,8 +67,13 @@ class ClipCapModel(nn.Module):
 
     @classmethod
     def build(cls, config: ClipCapConfig) -> "ClipCapModel":
-        """A captioner with a fresh mapper and the language model the configuration names, on a GPU if there is one."""
-        return cls(config, *load_language_model(config.language_model)).to(best_device())
+        """A captioner with a fresh mapper and the language model the configuration names, on a GPU if there is one.
+
+        Raises `ValueError` for a language model that cannot read several captions behind one prefix.
+        """
+        language_model, tokenizer = load_language_model(config.language_model)
+        check_shared_prefix(language_model, config.language_model)
+        return cls(config, language_model, tokenizer).to(best_device())
 
     @property
     def device(self) -> torch.device:

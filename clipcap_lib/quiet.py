@@ -16,3 +16,8 @@ def no_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first; transformers goes on for paragraphs."""
+    return next(iter(str(error).splitlines()), "")

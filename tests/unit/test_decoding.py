@@ -28,14 +28,13 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-import clipcap_lib.affine
 import clipcap_lib.beam
 import clipcap_lib.continuation
 import clipcap_lib.contrastive
-from clipcap_lib.affine import Affine
+import clipcap_lib.fast_gpt2
 from clipcap_lib.continuation import Continuation, Departure
 from clipcap_lib.decoding import Constraints, decode, to_text
-from clipcap_lib.gpt2_step import is_plain_gpt2
+from clipcap_lib.fast_gpt2 import Affine, is_plain_gpt2
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.sampling import draw, filtered
 from clipcap_lib.strategies import (
@@ -563,13 +562,13 @@ def test_minimum_bayes_risk_keeps_what_the_others_agree_with():
 
 @pytest.mark.parametrize("candidates", [1, 4])
 @torch.inference_mode()
-def test_the_short_step_equals_the_models_own_forward(candidates):
+def test_the_fast_step_equals_the_models_own_forward(candidates):
     """Step by step, with and without a mask, against transformers' forward on a cache of its own."""
     model, generator = captioner("gpt2"), torch.Generator().manual_seed(0)
     prefix, embed = model.prefix(FEATURES[:3]), model.language_model.get_input_embeddings()
     lm, cache = Continuation(model.language_model, prefix, 40), DynamicCache()
     body = model.language_model.base_model
-    assert lm.short_step
+    assert lm.fast_step
     read = body(inputs_embeds=prefix, past_key_values=cache).last_hidden_state
     torch.testing.assert_close(lm.prefix_hidden, read, atol=1e-5, rtol=1e-5)
     for step in range(4):
@@ -602,7 +601,7 @@ def test_a_prefix_read_for_its_end_alone_leaves_the_same_keys_and_values(family)
 KERNELS = {
     "addmm": {"AVX512": False, "LARGE": math.inf},
     "oneDNN": {"AVX512": False, "LARGE": 0, "LARGE_A_ROW": 0, "SHARED_A_ROW": 0},
-    "oneDNN with AVX-512": {"AVX512": clipcap_lib.affine.ONEDNN, "LARGE": 0},
+    "oneDNN with AVX-512": {"AVX512": clipcap_lib.fast_gpt2.ONEDNN, "LARGE": 0},
     "by columns": {"AVX512": False, "LARGE": 0, "SHARED_A_ROW": math.inf},
 }
 
@@ -613,7 +612,7 @@ KERNELS = {
 def test_a_product_is_the_same_by_every_kernel(kernel, rows, monkeypatch):
     """Both layouts a weight can have: Conv1D's with a bias, and a vocabulary head's without; 5 threads divide no 96."""
     for name, value in KERNELS[kernel].items():
-        monkeypatch.setattr(clipcap_lib.affine, name, value)
+        monkeypatch.setattr(clipcap_lib.fast_gpt2, name, value)
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((rows, 48), (48, 96), (96,)))
     for threads in (1, 2, 3, 5):
@@ -625,7 +624,7 @@ def test_a_product_is_the_same_by_every_kernel(kernel, rows, monkeypatch):
         torch.testing.assert_close(Affine(weight, bias).gelu(x).double(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_the_short_step_is_for_plain_gpt2_only(make_model):
+def test_the_fast_step_is_for_plain_gpt2_only(make_model):
     assert is_plain_gpt2(make_model("mlp", "full").language_model)
     assert not is_plain_gpt2(make_model("mlp", "lora").language_model)
     assert not is_plain_gpt2(captioner("llama").language_model)

@@ -24,8 +24,8 @@ from transformers import (
 
 from clipcap_lib.batches import pack
 from clipcap_lib.decoding import Constraints, decode
-from clipcap_lib.language_models import check_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.shared_prefix import check_shared_prefix
 from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample
 
 VOCABULARY, STOPS = 60, (2, 9, 17, 31, 44)
@@ -154,7 +154,7 @@ def test_packed_logits_equal_the_models_own(config):
 def test_a_model_that_cannot_share_a_prefix_is_refused_before_any_work(config):
     model = random_model(config)
     with pytest.raises(ValueError, match=f"language model theirs: {type(model).__name__} does not read") as error:
-        check_language_model(model, "theirs")
+        check_shared_prefix(model, "theirs")
     assert "\n" not in str(error.value)
 
 
@@ -162,12 +162,12 @@ def test_logits_finished_in_an_unknown_way_are_refused():
     model = random_model(USABLE["opt"])
     model.lm_head.register_forward_hook(lambda module, inputs, output: output * 1.01)
     with pytest.raises(ValueError, match="its logits differ by"):
-        check_language_model(model, "theirs")
+        check_shared_prefix(model, "theirs")
 
 
 def test_the_check_leaves_dropout_and_random_numbers_as_they_were():
     model = random_model(USABLE["mistral"]).train()
     before = torch.get_rng_state()
-    check_language_model(model, "theirs")
+    check_shared_prefix(model, "theirs")
     assert model.training
     assert torch.equal(torch.get_rng_state(), before)
