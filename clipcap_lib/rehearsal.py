@@ -27,6 +27,7 @@ from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel
 from clipcap_lib.batches import tokenize_captions
 from clipcap_lib.captions import load_corpus, read_captions
 from clipcap_lib.corpora import PreparedCorpus, corpus_features, make_splits, prepare_corpus
+from clipcap_lib.dataset import Split
 from clipcap_lib.decoding import Constraints, decode
 from clipcap_lib.emoji_scenes import draw, sample_scenes
 from clipcap_lib.encoders import Encoder, load_encoder
@@ -42,7 +43,7 @@ from clipcap_lib.report import write_report
 from clipcap_lib.runs import enter_project
 from clipcap_lib.scene_language import Scene, captions
 from clipcap_lib.strategies import parse_strategy
-from clipcap_lib.training import Split, autocast, dev_loss
+from clipcap_lib.training import autocast, dev_loss
 
 ROOT = Path("data/rehearsal")
 IMAGES, SIZE = 31_783, (500, 375)  # of Flickr30k
