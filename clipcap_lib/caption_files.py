@@ -1,46 +1,69 @@
-"""Caption files written by somebody else: COCO JSON or `id<TAB>caption` lines, read for scoring."""
+"""Caption files written by somebody else or by `clipcap caption`: JSON, JSON lines or `id<TAB>caption`, for scoring."""
 
 import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from clipcap_lib.scene_language import Language
+from clipcap_lib.text_files import read_text
 
+IMAGE, CAPTION = ("image_id", "file_name", "image"), ("caption", "text")  # the first of these that a row has
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def read_caption_file(path: Path) -> list[tuple[str, str]]:
     """Pairs (image id, caption), in the order of the file.
 
-    JSON: a COCO result list `[{"image_id", "caption"}, …]` or COCO annotations `{"annotations": [...]}`. Anything else:
-    one `id<TAB>caption` a line, with or without `#0` … `#4` behind the id. Raises `ValueError` naming file and place.
+    JSON: a COCO result list `[{"image_id", "caption"}, …]` or COCO annotations `{"annotations": [...]}`. JSON lines, as
+    `clipcap caption --json` writes them: one such row a line; `file_name` or `image` may stand for `image_id`, `text`
+    for `caption`. Anything else: one `id<TAB>caption` a line, with or without `#0` … `#4` behind the id.
+    Raises `ValueError` naming file and place.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+    text = read_text(path).removeprefix("\ufeff")
+    # Not `splitlines`: a caption may hold other line separators.
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if lines and _is_row(lines[0][1]):
+        return [_pair(f"{path}:{number}", _parse(path, line, number)) for number, line in lines]
     if text.lstrip()[:1] in ("[", "{"):
         return _from_json(path, text)
-    # Not `splitlines`: a caption may hold other line separators.
-    return [_from_line(path, number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    return [_from_line(path, number, line) for number, line in lines]
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line is a JSON object of its own, and not all of a COCO file."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(row, dict) and "annotations" not in row
+
+
+def _parse(path: Path, text: str, line: int = 1) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}:{line + error.lineno - 1}: not JSON: {error.msg}") from None
+
+
+def _pair(place: str, row: Any) -> tuple[str, str]:
+    given = row if isinstance(row, dict) else {}
+    image = next((given[key] for key in IMAGE if key in given), None)
+    caption = next((given[key] for key in CAPTION if key in given), None)
+    if not isinstance(image, str | int) or not isinstance(caption, str):
+        raise ValueError(f"{place} has no `image_id` or no `caption`: {row!r:.80}")
+    return str(image), caption
 
 
 def _from_json(path: Path, text: str) -> list[tuple[str, str]]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    content = _parse(path, text)
     rows = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(rows, list):
         raise ValueError(f"{path}: expected a list of captions, or a key `annotations` with one")
-    for number, row in enumerate(rows):
-        fits = isinstance(row, dict) and isinstance(row.get("image_id"), str | int)
-        if not fits or not isinstance(row.get("caption"), str):
-            raise ValueError(f"{path}: entry {number} has no `image_id` or no `caption`: {row!r:.80}")
-    return [(str(row["image_id"]), row["caption"]) for row in rows]
+    return [_pair(f"{path}: entry {number}", row) for number, row in enumerate(rows)]
 
 
 def _from_line(path: Path, number: int, line: str) -> tuple[str, str]:

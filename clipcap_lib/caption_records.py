@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipcap_lib.embedding_pickles import read_embedding_pickle
+from clipcap_lib.text_files import read_text
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".pkl")
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -45,8 +46,8 @@ def _wrong(path: Path, place: str, found: object) -> ValueError:
 
 def _json(path: Path) -> list[dict[str, str]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(read_text(path).removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
@@ -93,10 +94,7 @@ def _karpathy(path: Path, images: list[dict[str, Any]]) -> Iterator[dict[str, st
 
 
 def _json_lines(path: Path) -> list[dict[str, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
+    text = read_text(path).removeprefix("\ufeff")
     # Not `splitlines`: JSON may hold other line separators than \n as they are.
     return _checked(path, _rows_of_lines(path, text.split("\n")))
 

@@ -72,10 +72,22 @@ class Captioner:
             raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
         return training_agreement(prepare_corpus(self.data).table, self.data.language)
 
+    def token_texts(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token alone."""
+        return [self.model.tokenizer.decode([token]) for token in tokens]
+
     @property
     def data(self) -> Data:
         """The corpus it was trained on."""
         return pick(Data, self.params)
+
+
+def needs_project(folder: Path) -> bool:
+    """Whether a run's models and corpus are paths in the workbench; an imported checkpoint comes without any."""
+    try:
+        return "corpus" in read_json(folder / "params.json")
+    except (OSError, ValueError, TypeError):
+        return False  # no run: `from_run` says why
 
 
 def _why_no_run(folder: Path) -> str:

@@ -4,7 +4,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,9 +15,11 @@ import pandas as pd
 
 from clipcap_lib.caption_records import KARPATHY_SPLITS, NAMES, SUFFIXES, read_records
 from clipcap_lib.pictures import picture_fault
+from clipcap_lib.text_files import read_text
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
 Problem = tuple[str, int, str, str]  # problem, count, action, examples
+PictureKeys = Callable[[list[str]], Sequence[Hashable]]  # for some paths: keys, equal where they show one picture
 
 LINE_FORMATS: dict[str, tuple[str, str]] = {
     # name: what a line looks like, its pattern; in the order in which they are tried
@@ -40,12 +43,25 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 class Corpus:
     """A checked caption table, and what was found wrong on the way to it.
 
-    `table`: image_id, image_path, caption_id, caption, split; one row a caption.
+    `table`: image_id, image_path, caption_id, caption, picture, split; one row a caption. Images with the same
+    `picture`, the smallest image_id among them, are one picture under several names.
     `problems`: problem, count, action, examples; one row a kind of problem, none for a flawless corpus.
+    `named`: how many images the caption files name, whether they are there or not.
     """
 
     table: pd.DataFrame
     problems: pd.DataFrame
+    named: int
+
+    def describe(self) -> str:
+        """How many captions and images there are, how many of those named were found, and how large each split is."""
+        images = self.table.drop_duplicates(["image_id", "split"])
+        found = images["image_id"].nunique()
+        sizes = images["split"].value_counts()
+        order = dict.fromkeys(["train", "dev", "test", *sorted(sizes.index)])
+        splits = ", ".join(f"{name} {sizes[name]:,}" for name in order if name in sizes)
+        counts = f"{len(self.table):,} captions of {found:,} pictures, {found:,} of {self.named:,} matched"
+        return f"{counts}; {splits}"
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -67,17 +83,8 @@ def _read(path: Path, images: Path | None, format: Format) -> tuple[pd.DataFrame
     """The table of a caption file, and its text where it is a file of lines."""
     if path.suffix in SUFFIXES:
         return _as_table(path, images, read_records(path).rename(lambda row: row + 1)), ""
-    text = _read_text(path)
+    text = read_text(path)
     return _parse(path, images, text, format), text
-
-
-def _read_text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        _refuse(path, line, "text in UTF-8", data[error.start : error.start + 8])
 
 
 def _refuse(path: Path, line: int, expected: str, found: object) -> NoReturn:
@@ -175,14 +182,17 @@ def load_corpus(
     seed: int,
     format: Format = "auto",
     check_images: bool = True,
+    picture_keys: PictureKeys | None = None,
 ) -> Corpus:
     """Read captions, leave out what cannot be trained on, say what that was, and split the rest by image.
 
     `captions`: one file, or a file for each split by its name. `images_folder` is None where there are embeddings
     instead of pictures. `splits`: a csv `image_id,split`, or how many images each split takes (`train` takes the rest),
     or None: all train. Splits that the caption files themselves have (one file each, or Karpathy's) go before counts.
-    `check_images` decodes every image. Raises FileNotFoundError for a missing file or folder, ValueError for a line
-    that does not fit, for an image in two splits or none, and where no caption is left.
+    `check_images` decodes every image. `picture_keys` gives a key for each of some paths, equal where they show one
+    picture: counts then keep its names in one split, and it is said where the files' own splits do not.
+    Raises FileNotFoundError for a missing file or folder, ValueError for a line that does not fit, for an image in two
+    splits or none, and where no caption is left.
     """
     if images_folder and not images_folder.is_dir():
         raise FileNotFoundError(f"the images folder {images_folder} is not there")
@@ -192,14 +202,17 @@ def load_corpus(
     if images_folder:
         kept, more = _check_images(kept, images_folder, check_images)
         found += more
-    problems = pd.DataFrame(found + _check_repeats(kept), columns=["problem", "count", "action", "examples"])
+    found += _check_repeats(kept)
     if kept.empty:
         files = ", ".join(map(str, captions.values())) if isinstance(captions, dict) else captions
-        raise ValueError(f"{files}: of {len(table)} captions none is left\n{problems.to_string(index=False)}")
-    if "split" in kept and not isinstance(splits, Path):
-        return Corpus(kept.reset_index(drop=True), problems)  # the file's own splits: published numbers rest on them
-    split = _assign_splits(kept["image_id"], splits, seed)
-    return Corpus(kept.assign(split=split).reset_index(drop=True), problems)
+        raise ValueError(f"{files}: of {len(table)} captions none is left\n{_problems(found).to_string(index=False)}")
+    kept, more = _split(kept.assign(picture=_pictures(kept, picture_keys)), splits, seed)
+    problems = _problems(found + more + _check_copies(kept))
+    return Corpus(kept.reset_index(drop=True), problems, table["image_id"].nunique())
+
+
+def _problems(found: list[Problem]) -> pd.DataFrame:
+    return pd.DataFrame(found, columns=["problem", "count", "action", "examples"])
 
 
 def _read_all(
@@ -270,22 +283,66 @@ def _images_in(folder: Path) -> set[str]:
     return {os.path.relpath(p, folder).replace(os.sep, "/") for p in paths if p.lower().endswith(IMAGE_SUFFIXES)}
 
 
+def _pictures(table: pd.DataFrame, keys: PictureKeys | None) -> pd.Series:
+    """For each caption the picture it is of: the smallest id among the images that show it."""
+    if keys is None:
+        return table["image_id"]
+    paths = table.drop_duplicates("image_id").set_index("image_id")["image_path"].sort_index()
+    first = paths.index.to_series().groupby(list(keys(paths.tolist()))).transform("first")
+    return table["image_id"].map(first)
+
+
+def _check_copies(table: pd.DataFrame) -> list[Problem]:
+    images = table.drop_duplicates("image_id")
+    copies = images[images["picture"].duplicated(keep=False)].sort_values("image_id")
+    across = copies.groupby("picture")["split"].transform("nunique") > 1
+    apart = copies.assign(image_id=copies["image_id"] + " (" + copies["split"] + ")")[across]
+    found = _note("same picture under several names", "kept in one split", _as_equations(copies[~across]))
+    return found + _note("same picture in several splits", "kept as the files say", _as_equations(apart))
+
+
+def _as_equations(images: pd.DataFrame) -> list[str]:
+    return images.groupby("picture")["image_id"].agg(" = ".join).tolist()
+
+
 # --- splitting -----------------------------------------------------------------------------------------------------
 
 
-def split_by_image(image_ids: Iterable[str], sizes: dict[str, int], seed: int) -> dict[str, str]:
+def split_by_image(
+    image_ids: Iterable[str], sizes: dict[str, int], seed: int, picture_of: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Assign every image to one split: `sizes` images to each named split, all others to `train`.
 
-    Depends on the set of ids, not on their order; an image more or less moves at most one image into or out of each
-    split. Raises ValueError where a size is negative, names `train`, or asks for more images than there are.
+    Images of one picture, by `picture_of`, stay together; what does not fit into a split as a whole is passed over,
+    and the split is smaller where nothing else is left. Depends on the set of ids, not on their order; an image more
+    or less moves at most one image into or out of each split, where no picture has several.
+    Raises ValueError where a size is negative, names `train`, or asks for more images than there are.
     """
     if "train" in sizes or min(sizes.values(), default=0) < 0:
         raise ValueError(f"split sizes are counts of images, and train takes the rest; found {sizes}")
-    order = sorted(set(image_ids), key=lambda image_id: blake2b(f"{seed} {image_id}".encode()).digest())
-    if (wanted := sum(sizes.values())) > len(order):
-        raise ValueError(f"the splits ask for {wanted} images ({sizes}), but there are {len(order)}")
-    names = [name for name, size in sorted(sizes.items()) for _ in range(size)]
-    return dict(zip(order, names + ["train"] * (len(order) - wanted), strict=True))
+    ids = sorted(set(image_ids))
+    if (wanted := sum(sizes.values())) > len(ids):
+        raise ValueError(f"the splits ask for {wanted} images ({sizes}), but there are {len(ids)}")
+    groups: dict[str, list[str]] = {}
+    for image_id in ids:
+        groups.setdefault((picture_of or {}).get(image_id, image_id), []).append(image_id)
+    order = sorted(groups.values(), key=lambda group: blake2b(f"{seed} {group[0]}".encode()).digest())
+    found = dict.fromkeys(ids, "train")
+    for name, size in sorted(sizes.items()):
+        order = _fill(found, name, size, order)
+    return found
+
+
+def _fill(found: dict[str, str], name: str, size: int, order: list[list[str]]) -> list[list[str]]:
+    """Put whole groups into a split while they fit; returns those that were passed over."""
+    over = []
+    for group in order:
+        if len(group) > size:
+            over.append(group)
+        else:
+            found.update(dict.fromkeys(group, name))
+            size -= len(group)
+    return over
 
 
 def read_splits(path: Path) -> dict[str, str]:
@@ -293,7 +350,7 @@ def read_splits(path: Path) -> dict[str, str]:
 
     Karpathy's `val` counts as dev and `restval` as train.
     """
-    text = _read_text(path).removeprefix("\ufeff")
+    text = read_text(path).removeprefix("\ufeff")
     rows = pd.DataFrame(csv.DictReader(io.StringIO(text, newline="")), dtype="str").fillna("")
     if not {"image_id", "split"} <= set(rows.columns):
         _refuse(path, 1, "the columns image_id,split and a row per image", text.partition("\n")[0])
@@ -304,9 +361,20 @@ def read_splits(path: Path) -> dict[str, str]:
     return dict(zip(rows["image_id"], rows["split"].replace(KARPATHY_SPLITS), strict=True))
 
 
-def _assign_splits(image_ids: pd.Series, splits: Path | dict[str, int] | None, seed: int) -> pd.Series:
-    if splits is None or isinstance(splits, dict):
-        return image_ids.map(split_by_image(image_ids, splits or {}, seed))
+def _split(table: pd.DataFrame, splits: Path | dict[str, int] | None, seed: int) -> tuple[pd.DataFrame, list[Problem]]:
+    if isinstance(splits, Path):
+        return table.assign(split=_listed_splits(table["image_id"], splits)), []
+    if "split" in table:
+        return table, []  # the file's own splits: published numbers rest on them
+    sizes, picture_of = splits or {}, dict(zip(table["image_id"], table["picture"], strict=True))
+    found = split_by_image(picture_of, sizes, seed, picture_of)
+    have = Counter(found.values())
+    short = [f"{name}: {have[name]} of {size}" for name, size in sizes.items() if have[name] < size]
+    problem = "split smaller than asked, for copies of one picture stay together"
+    return table.assign(split=table["image_id"].map(found)), _note(problem, "accepted", short)
+
+
+def _listed_splits(image_ids: pd.Series, splits: Path) -> pd.Series:
     found = read_splits(splits)
     if lacking := set(image_ids) - found.keys():
         raise ValueError(f"{splits}: {len(lacking)} images of the corpus have no split: {_examples(lacking)}")

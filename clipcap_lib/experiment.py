@@ -1,6 +1,8 @@
 """One experiment file: what data, which encoder, which language model, which runs, how to train and decode."""
 
+import hashlib
 import itertools
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -11,10 +13,13 @@ from ruamel.yaml.error import YAMLError
 from clipcap_lib.scene_language import Language
 from clipcap_lib.spelling import nearest
 from clipcap_lib.strategies import parse_strategy
+from clipcap_lib.text_files import read_text
 
 EXPERIMENTS = Path("notebooks/experiments")
+DEFAULT = EXPERIMENTS / "emoji-zh.yaml"
 Mapping = Literal["mlp", "bert", "transformer", "linear"]
 Tuning = Literal["frozen", "lora", "full"]
+Duplicates = Literal["bytes", "perceptual"]
 COMPARED = [
     "greedy", "beam width:5", "sample top_k:10", "sample top_p:0.9", "sample typical_p:0.9", "sample min_p:0.1",
     "contrastive k:4 alpha:0.1", "contrastive k:4 alpha:0.6", "magic k:4 alpha:0.1 beta:0.5", "best-of-n n:8",
@@ -41,6 +46,9 @@ class Data(_Section):
     test_captions_file: str | None = None
     images_folder: str | None = Field(None, description="not needed for a .pkl, which brings its embeddings")
     splits_file: str | None = None
+    duplicates: Duplicates = Field(
+        "bytes", description="files only: which pictures are one and stay in one split; perceptual: saved anew too"
+    )
     dev_split: Literal["image", "caption"] = Field(
         "image", description="caption, as published: dev captions drawn from all captions, so training saw their images"
     )
@@ -68,6 +76,18 @@ class Data(_Section):
         return self
 
 
+WITHOUT_EFFECT = {
+    "files": {
+        "train_images": "training takes the images that dev and test leave",
+        "compositional_images": "only emoji scenes have a compositional test",
+    },
+    "emoji-scenes": dict.fromkeys(
+        ("captions_file", "dev_captions_file", "test_captions_file", "images_folder", "splits_file", "duplicates"),
+        "emoji scenes are drawn with their captions and splits",
+    ),
+}
+
+
 class Models(_Section):
     """The pretrained models and the shape of the mapping network."""
 
@@ -93,6 +113,14 @@ class Runs(_Section):
     seed: list[int] = Field([0], min_length=1)
 
 
+class OneRun(_Section):
+    """What tells one run of the grid from the others."""
+
+    mapping: Mapping
+    tuning: Tuning
+    seed: int = 0
+
+
 class TrainingSettings(_Section):
     """How to train. Published values (ClipCap-Chinese): learning rate 2e-5, 5,000 warm-up steps, 40 captions a step."""
 
@@ -112,6 +140,16 @@ class TrainingSettings(_Section):
     padding_in_loss: bool = Field(
         False, description="captions filled up to max_caption_tokens, and the filling trained"
     )
+
+    @property
+    def warmup_note(self) -> str:
+        """What it means that training ends in its warm-up; empty where it does not."""
+        if self.steps >= self.warmup_steps:
+            return ""
+        return (
+            f"training ends in its warm-up, at step {self.steps:,} of {self.warmup_steps:,}: the learning rate reaches "
+            f"only {100 * self.steps / self.warmup_steps:.0f} % of its peak; lower warmup_steps or raise steps"
+        )
 
 
 class Decoding(_Section):
@@ -196,9 +234,15 @@ Section = TypeVar("Section", bound=BaseModel)
 
 
 def pick(kind: type[Section], parameters: dict[str, Any]) -> Section:
-    """The section whose fields stand, by name, among a notebook's or a run's parameters; an empty string is `None`."""
+    """The section whose fields stand, by name, among a notebook's or a run's parameters; an empty string is `None`.
+
+    Raises `ValueError`, in one line, naming each parameter that does not fit.
+    """
     known = {key: parameters[key] for key in kind.model_fields if key in parameters}
-    return kind(**{key: None if value == "" else value for key, value in known.items()})
+    try:
+        return kind(**{key: None if value == "" else value for key, value in known.items()})
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_explain, error.errors()))) from None
 
 
 class ExperimentError(ValueError):
@@ -208,6 +252,25 @@ class ExperimentError(ValueError):
 def run_id(mapping: str, tuning: str, seed: int) -> str:
     """The name of a run's folder."""
     return f"{mapping}-{tuning}-s{seed}"
+
+
+def adhoc_run_id(parameters: dict[str, Any]) -> str:
+    """The name of a run outside experiments, by notebook 03's parameters: what differs from the default is in it."""
+    default = load_experiment(DEFAULT).flat()
+    sections = [pick(kind, parameters) for kind in (Data, Models, TrainingSettings, Decoding)]
+    values = {key: value for section in sections for key, value in section.model_dump(exclude_unset=True).items()}
+    given = {key: "" if value is None else value for key, value in values.items()}
+    changed = ",".join(f"{key}={value}" for key, value in given.items() if value != default[key])
+    name = run_id(**pick(OneRun, parameters).model_dump())
+    return f"{name}-{_as_file_name(changed)}" if changed else name
+
+
+def _as_file_name(text: str) -> str:
+    """Short and without odd characters; where that loses something, a hash keeps different texts apart."""
+    plain = re.sub(r"[^\w.=,+-]+", "_", text, flags=re.ASCII)
+    if plain == text and len(text) <= 60:
+        return text
+    return f"{plain[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def find_experiment(name: Path) -> Path:
@@ -225,17 +288,35 @@ def load_experiment(path: Path) -> Experiment:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("[!.]*.yaml"))) or "none"
         raise ExperimentError(f"{path}: there is no such experiment file; in {path.parent}: {known}")
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path}: not readable as YAML: {error}") from error
+    content = _read_yaml(path)
     if not isinstance(content, dict):
         raise ExperimentError(f"{path}: expected keys and values, such as `name: my-experiment`")
     try:
-        return Experiment.model_validate(content)
+        experiment = Experiment.model_validate(content)
+        problems = _without_effect(experiment.data)
     except ValidationError as error:
-        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
-        raise ExperimentError(f"{path}:\n{problems}") from error
+        problems = [_explain(problem) for problem in error.errors()]
+    if problems:
+        raise ExperimentError(f"{path}:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    return experiment
+
+
+def _without_effect(data: Data) -> list[str]:
+    """What a file sets although its corpus does not use it; notebooks pass every key, so they are not asked."""
+    reasons = WITHOUT_EFFECT[data.corpus]
+    keys = [key for key in reasons if key in data.model_fields_set and getattr(data, key) is not None]
+    return [f"data.{key} has no effect under `corpus: {data.corpus}`: {reasons[key]}; take it out" for key in keys]
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        raise ExperimentError(f"{path}: not readable as YAML: {error}") from error
 
 
 def _explain(problem: dict[str, Any]) -> str:
@@ -248,10 +329,10 @@ def _explain(problem: dict[str, Any]) -> str:
         case "literal_error":
             choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             return f"{place}: {given!r} is not one of {', '.join(choices)}{nearest(str(given), choices)}"
+        case "value_error":  # our own words, which name what was given
+            return ": ".join(filter(None, (place, problem["msg"].removeprefix("Value error, "))))
         case _:
-            return f"{place or 'file'}: {problem['msg'].removeprefix('Value error, ')}" + (
-                "" if isinstance(given, dict) else f", not {given!r}"
-            )
+            return f"{place or 'file'}: {problem['msg']}" + ("" if isinstance(given, dict) else f", not {given!r}")
 
 
 def _keys(location: tuple[Any, ...]) -> list[str]:

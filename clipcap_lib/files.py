@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-
 FOREVER = -1.0  # as a time to wait
 
 

@@ -47,6 +47,11 @@ class Subject:
         captions = corpus.references().str[0][pictures["image_id"]]
         return pictures.assign(caption=captions.to_numpy()).reset_index(drop=True), store.tensor()
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """Every token that the run can write, as `views` shows it."""
+        return list(self.captioner.model.tokenizer.get_vocab())
+
     def caption(self, picture: Image.Image, key: str, strategy: Strategy, max_new_tokens: int = 40) -> list[Caption]:
         """The captions of one picture, best first."""
         return self.captioner.caption([picture], [key], strategy, Constraints(max_new_tokens=max_new_tokens))[0]

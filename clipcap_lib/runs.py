@@ -1,12 +1,17 @@
 """The run folder: what a run leaves behind, where it came from, and how it is read back."""
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from clipcap_lib.files import replacing
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,51 @@ def loss_curve(history: pd.DataFrame, split: str) -> pd.DataFrame:
     return history[(history["split"] == split) & (history["metric"] == "loss")]
 
 
-def enter_project() -> Path:
-    """Make the project's top folder the current one, from wherever the kernel was started; return it."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "notebooks" / "experiments").is_dir():
-            os.chdir(folder)
-            return folder
-    raise FileNotFoundError(f"{Path.cwd()} is not inside the workbench: no folder above it holds notebooks/experiments")
+def enter_project(*named: Path) -> Path:
+    """Make the project's top folder the current one and return it.
+
+    It is the one that the current folder lies in, or else a path that the user has `named`, or this library's source.
+    """
+    for place in (Path.cwd(), *(path.absolute() for path in named), Path(__file__)):
+        for folder in (place, *place.parents):
+            if (folder / "notebooks" / "experiments").is_dir():
+                os.chdir(folder)
+                return folder
+    raise FileNotFoundError(f"{Path.cwd()} is not inside the workbench: `cd` into your clone, which holds notebooks/")
+
+
+def listed(value: Any) -> list[Any]:
+    """The items of a notebook's list parameter, which plain papermill gives as text: `greedy`, or `["a", "b"]`."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
+            raise ValueError(f'{value}: expected a list such as ["a", "b"]') from None
+    return value if isinstance(value, list) else [value] if value != "" else []
+
+
+def run_folders(value: Any) -> list[str]:
+    """The run folders that a notebook's `runs` names; the folder of an experiment stands for its finished runs."""
+    named = [Path(folder) for folder in listed(value)]
+    return [run.as_posix() for folder in named for run in (finished_in(folder / "runs") or [folder])]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    """Write JSON whole or not at all; NaN and infinity become null, for JSON has no word for them."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _finite(content: Any) -> Any:
+    match content:
+        case dict():
+            return {key: _finite(value) for key, value in content.items()}
+        case list() | tuple():
+            return [_finite(value) for value in content]
+        case float() if not math.isfinite(content):
+            return None
+    return content
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -52,7 +88,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def finished_in(folder: Path) -> list[Path]:
     """The folders of finished runs that lie in a folder."""
-    return sorted(done.parent for done in folder.glob("*/DONE"))
+    return sorted(done.parent for done in folder.glob("[!.]*/DONE"))
 
 
 def read_run(folder: Path) -> Run:

@@ -1,6 +1,6 @@
 """The decoding strategies by name and option: plain settings, checked before any model is loaded."""
 
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -8,8 +8,12 @@ from clipcap_lib.spelling import nearest
 
 
 class _Options(BaseModel):
-    """Settings that raise `ValueError`, in one line, for an unknown, a missing or an impossible option."""
+    """Settings that raise `ValueError`, in one line, for an unknown, a missing or an impossible option.
 
+    `reported`: what the default report gives the options that have no default.
+    """
+
+    reported: ClassVar[str] = ""
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __init__(self, **options: Any) -> None:
@@ -17,7 +21,7 @@ class _Options(BaseModel):
             super().__init__(**options)
         except ValidationError as error:
             problems = "; ".join(_explain(problem, type(self)) for problem in error.errors())
-            raise ValueError(f"{_name(type(self))}: {problems}") from None
+            raise ValueError(f"{_name(type(self))}: {problems}{_example(type(self), error)}") from None
 
 
 class Search(_Options):
@@ -84,6 +88,7 @@ class Contrastive(_Contrast):
     """
 
     name: Literal["contrastive"] = "contrastive"
+    reported: ClassVar[str] = "k:4 alpha:0.1"
 
 
 class Magic(_Contrast):
@@ -93,6 +98,7 @@ class Magic(_Contrast):
     """
 
     name: Literal["magic"] = "magic"
+    reported: ClassVar[str] = "k:4 alpha:0.1 beta:0.5"
     beta: float = Field(ge=0)
 
 
@@ -162,6 +168,12 @@ def describe(strategy: Strategy) -> str:
     return " ".join([strategy.name, *(f"{key}:{value}" for key, value in chosen.items())])
 
 
+def _example(kind: type[_Options], error: ValidationError) -> str:
+    # No default stands in for these options, for it would decide the result.
+    lacking = any(problem["type"] == "missing" for problem in error.errors())
+    return f"; the default report uses {kind.reported}" if lacking else ""
+
+
 def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
     option = str(problem["loc"][0])
     options = [key for key in kind.model_fields if key != "name"]
@@ -169,5 +181,5 @@ def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
         case "extra_forbidden":
             return f"it has no option {option!r}{nearest(option, options)}"
         case "missing":
-            return f"option {option!r} is required; a default would decide the result for you"
+            return f"option {option!r} is required"
     return f"{option}: {problem['msg'].removeprefix('Value error, ').lower()}, not {problem['input']!r}"

@@ -111,7 +111,7 @@ def test_a_line_separator_inside_a_caption_is_kept(tmp_path):
         ("a.json", {"images": [{"id": [1], "file_name": "a"}], "annotations": []}, "an id that is no string or number"),
         ("a.json", COCO | {"annotations": [{"image_id": 7, "caption": "a\ud800"}]}, "caption 0: expected COCO"),
         ("a.jsonl", '{"file_name": "a.jpg", "text": "a\\ud800"}', "caption 0: expected one"),
-        ("a.jsonl", b'{"file_name": "a.jpg", "text": "caf\xe9"}', "not UTF-8 at byte 35"),
+        ("a.jsonl", b'{"file_name": "a.jpg", "text": "caf\xe9"}', "line 1: looks like Windows-1252"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(tmp_path, name, content, message):

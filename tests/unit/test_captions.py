@@ -83,7 +83,7 @@ def test_every_format_is_detected_with_bom_crlf_and_blank_last_lines(tmp_path, n
         ("\nhello world\n", "auto", r"line 2: .*csv.*flickr30k-cn.*flickr30k.*clipcap-chinese.*found 'hello world'"),
         ("a,b,c\n1,2,3\n", "auto", r"line 1: expected one of the formats"),
         ("\r\n \n", "auto", r"no line that is not blank"),
-        ("1\ta\n2\t中文".encode("gbk"), "auto", r"line 2: expected text in UTF-8, found b"),
+        ("1\ta\n2\t中文".encode("gbk"), "auto", r"line 2: looks like GBK"),
         ("1\ta\n", "coco", r"'coco' is unknown; known: auto, csv, flickr30k-cn"),
     ],
 )

@@ -13,7 +13,7 @@ from clipcap_lib.pipeline import Job, job_hash
 def data(tmp_path):
     (tmp_path / "images").mkdir()
     for number in range(4):
-        Image.new("RGB", (8, 8)).save(tmp_path / f"images/{number}.jpg")
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / f"images/{number}.jpg")
     captions = tmp_path / "captions.txt"
     captions.write_text("".join(f"{number}\ta picture\n" for number in range(6)))
     return Data(corpus="files", language="en", captions_file=str(captions), images_folder=str(tmp_path / "images"),
@@ -26,7 +26,7 @@ def test_pictures_that_come_later_are_taken_in(data, tmp_path):
     assert len(first.images) == 4
     assert prepare_corpus(data, tmp_path).fingerprint == first.fingerprint
     for number in (4, 5):
-        Image.new("RGB", (8, 8)).save(tmp_path / f"images/{number}.jpg")
+        Image.new("RGB", (8, 8), (0, 40 * number, 0)).save(tmp_path / f"images/{number}.jpg")
     assert len(prepare_corpus(data, tmp_path).images) == 6
     pipeline._pictures.cache_clear()  # as in another process
     assert job_hash(job) != before
@@ -51,3 +51,10 @@ def test_a_split_without_pictures_is_named(data, tmp_path):
     splits.write_text("image_id,split\n0,train\n1,valid\n2,test\n3,train\n")
     with pytest.raises(ValueError, match=r"splits\.csv: no picture is in the split dev; found: test, train, valid"):
         prepare_corpus(mine, tmp_path)
+
+
+def test_one_picture_under_every_name_makes_no_splits(data, tmp_path):
+    for path in (tmp_path / "images").iterdir():
+        Image.new("RGB", (8, 8)).save(path)
+    with pytest.raises(ValueError, match="in the split dev or test; .*; different pictures among its 4 images: 1"):
+        prepare_corpus(data, tmp_path)

@@ -1,23 +1,28 @@
 """The doctor names what is missing, where it goes, and its exit code says whether an experiment can start."""
 
+import re
 import shutil
+import time
 from importlib.machinery import ModuleSpec
 
 import pytest
+from PIL import Image
 from transformers import BertTokenizer, BloomConfig, BloomForCausalLM
 from typer.testing import CliRunner
 
 from clipcap_lib import doctor
 from clipcap_lib.cli import app
+from clipcap_lib.corpora import prepare_corpus
 from clipcap_lib.experiment import Experiment, load_experiment
 
 EXPERIMENT = """
 name: mine
 title: Mine
-data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images_folder: {folder}/images}}
+data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images_folder: {folder}/images,
+  dev_images: 1, test_images: 1}}
 models: {{encoder: "{encoder}", language_model: "{language_model}"}}
 runs: {{mapping: [mlp], tuning: [frozen]}}
-training: {{steps: 1}}
+training: {{steps: 1, warmup_steps: 1}}
 """
 
 
@@ -25,8 +30,9 @@ training: {{steps: 1}}
 def write(tmp_path, language_model, project):
     """Write an experiment; what it needs is there unless it is told otherwise."""
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "1.jpg").touch()
-    (tmp_path / "a.csv").write_text("image,caption\n1,x\n")
+    for number in range(1, 5):
+        (tmp_path / "images" / f"{number}.jpg").touch()
+    (tmp_path / "a.csv").write_text("image,caption\n1,x\n1,y\n2,z\n3,u\n9,v\n")
 
     def write(**changed: str):
         encoder = f"clip:{project / 'data/models/tiny-clip.pt'}"
@@ -56,6 +62,70 @@ def test_each_missing_file_is_named_with_its_place(write, tmp_path):
     assert f"{tmp_path}/nowhere/a.csv" in found["captions"]
     assert f"{tmp_path}/nowhere/images" in found["pictures"]
     assert "no.pt" in found["encoder"]
+
+
+def corpus_of(path, **changed) -> doctor.Finding:
+    settings = load_experiment(path).model_dump(exclude_unset=True)
+    settings["data"] |= changed
+    (found,) = [one for one in doctor.check_experiment(Experiment.model_validate(settings)) if one.name == "corpus"]
+    return found
+
+
+def test_the_captions_are_read_matched_and_split(write):
+    found = corpus_of(write())
+    assert (found.state, found.note) == (
+        "ready", "4 captions of 3 pictures, 3 of 4 matched; train 1, dev 1, test 1",
+    )  # fmt: skip
+
+
+SPLITS = "image_id,split\n1,train\n2,dev\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "changed", "message"),
+    [
+        ("image,caption\n1,一只猫在草地上\n".encode("gbk"), {}, r"a\.csv, line 2: looks like GBK .* iconv -f GB18030"),
+        ("picture,caption\n1,x\n", {}, r"a\.csv, line 1: expected one of the formats \(csv: a header"),
+        ("1,x\n2,y\n", {}, r"a\.csv, line 1: expected one of the formats"),
+        ("image;caption\n1;x\n", {}, r"a\.csv, line 1: expected one of the formats"),
+        ("image,caption\n7,x\n8,y\n", {}, r"of 2 captions none is left"),
+        (None, {"dev_images": 2, "test_images": 2}, r"the splits ask for 4 images .*, but there are 3"),
+        (None, {"dev_images": 2}, r"a\.csv: no picture is in the split train"),
+        (None, {"splits_file": "{folder}/splits.csv"}, r"splits\.csv: 1 images of the corpus have no split: 3\.jpg"),
+    ],
+)
+def test_what_notebook_01_would_stop_with_is_said_and_fails(write, tmp_path, content, changed, message):
+    path = write()
+    (tmp_path / "splits.csv").write_text(SPLITS)
+    if content:
+        (tmp_path / "a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    changed = {
+        key: value.format(folder=tmp_path) if isinstance(value, str) else value for key, value in changed.items()
+    }
+    found = corpus_of(path, **changed)
+    assert found.state == "missing"
+    assert re.search(message, found.note)
+    data = load_experiment(path).data.model_copy(update=changed)
+    for number in range(1, 5):
+        Image.new("RGB", (8, 8), (50 * number, 0, 0)).save(tmp_path / f"images/{number}.jpg")
+    with pytest.raises(ValueError) as error:
+        prepare_corpus(data, tmp_path / "data")
+    assert str(error.value) == found.note
+    if not changed:
+        result = CliRunner().invoke(app, ["doctor", str(path)])
+        assert result.exit_code == 1
+        assert "corpus" in result.output
+
+
+def test_a_large_caption_file_is_read_in_a_moment(write, tmp_path):
+    for number in range(1000):
+        (tmp_path / f"images/{number}.jpg").touch()
+    lines = "".join(f"{number},两个男人坐在长椅上聊天 {k}\n" for number in range(32_000) for k in range(5))
+    (tmp_path / "a.csv").write_text(f"image,caption\n{lines}", encoding="utf-8")
+    path = write()
+    started = time.perf_counter()
+    assert "5,000 captions of 1,000 pictures, 1,000 of 32,000 matched" in corpus_of(path).note
+    assert time.perf_counter() - started < 15  # one or two seconds on a machine with nothing else to do
 
 
 @pytest.mark.parametrize(("reachable", "expected"), [(True, set()), (False, {"encoder", "language model"})])
@@ -90,9 +160,9 @@ def test_a_judge_that_cannot_read_the_captions_is_found_before_a_picture_is_read
     """Else notebook 05 would say so, after all training."""
     published = tmp_path / "ViT-B-32.pt"
     shutil.copy(project / "data/models/tiny-clip.pt", published)
-    settings = load_experiment(write(encoder=f"clip:{published}")).model_dump()
+    settings = load_experiment(write(encoder=f"clip:{published}")).model_dump(exclude_unset=True)
     settings["data"]["language"] = language
-    settings["decoding"] |= {"strategy": "best-of-n n:3", "strategies": ["greedy", "magic k:2 alpha:0.1 beta:1"]}
+    settings["decoding"] = {"strategy": "best-of-n n:3", "strategies": ["greedy", "magic k:2 alpha:0.1 beta:1"]}
     found = {one.name: one.note for one in doctor.check_experiment(Experiment.model_validate(settings))}
     assert ("strategies" in found) == (language == "zh")
     if language == "zh":
@@ -119,11 +189,11 @@ def test_a_report_folder_that_cannot_be_made_is_refused_before_any_notebook(writ
     ],
 )
 def test_what_no_captioner_can_do_is_found_before_a_picture_is_read(write, section, setting, expected):
-    settings = load_experiment(write()).model_dump()
+    settings = load_experiment(write()).model_dump(exclude_unset=True)
     settings["runs"] = {"mapping": ["transformer"], "tuning": ["full"]}
     *_, good = doctor.check_experiment(Experiment.model_validate(settings))
     assert (good.name, good.state, good.note) == ("captioners", "ready", "1, each trained for a step")
-    settings[section] |= setting
+    settings[section] = settings.get(section, {}) | setting
     (bad,) = [one for one in doctor.check_experiment(Experiment.model_validate(settings)) if one.state != "ready"]
     assert (bad.name, bad.state) == ("captioners", "missing")
     assert expected in bad.note

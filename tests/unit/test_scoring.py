@@ -34,7 +34,22 @@ def run(tmp_path):
     return scored
 
 
-@pytest.mark.parametrize("captions", [coco(MADE.items()), lines(MADE.items())], ids=["json", "lines"])
+def json_lines(captions, image="image_id", caption="caption"):
+    rows = [{image: name, caption: text, "captions": [{"text": text}]} for name, text in captions]
+    return "\ufeff" + "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
+
+
+FORMS = {
+    "json": coco(MADE.items()),
+    "lines": lines(MADE.items()),
+    "json lines": json_lines(MADE.items()),
+    "file_name, text": json_lines(MADE.items(), "file_name", "text"),
+    "image, caption": json_lines(MADE.items(), "image"),
+    "list of file names": coco(MADE.items()).replace("image_id", "file_name"),
+}
+
+
+@pytest.mark.parametrize("captions", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize(
     "references", [coco(PAIRS), json.dumps({"annotations": json.loads(coco(PAIRS))}), lines(PAIRS), lines(NUMBERED)],
     ids=["list", "coco", "lines", "token file"],
@@ -73,6 +88,14 @@ def test_a_refusal_is_one_line_and_names_the_file_as_it_was_written(tmp_path):
         ('[{"image_id": 1}]', coco(PAIRS), "zh", "entry 0 has no `image_id` or no `caption`"),
         ('[{"image_id": null, "caption": "猫"}]', coco(PAIRS), "zh", "entry 0 has no `image_id` or no `caption`"),
         ('[{"image_id": 1,', coco(PAIRS), "zh", "not JSON"),
+        ('{"image_id": 1, "caption": "猫"}\n{"image_id": 2', coco(PAIRS), "zh", ":2: not JSON"),
+        (
+            '{"image_id": 1, "caption": "猫"}\n{"image_id": 2}',
+            coco(PAIRS),
+            "zh",
+            ":2 has no `image_id` or no `caption`",
+        ),
+        ('{"image_id": 1,\n"caption": "猫"', coco(PAIRS), "zh", "not JSON"),
         (coco(MADE.items()), coco(PAIRS), "fr", "language 'fr' is unknown"),
     ],
 )

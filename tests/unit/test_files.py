@@ -1,0 +1,84 @@
+"""Files that several processes may touch: whole or as before, and no litter; one holder at a time."""
+
+import errno
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from clipcap_lib import cli
+from clipcap_lib.files import claim, remove_temporaries, replacing
+from clipcap_lib.runs import read_json, write_json
+
+
+def test_an_error_while_a_file_is_written_leaves_the_old_one_and_no_litter(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space left"), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("page.html", "old")]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("page.html", "new")]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    script = "import os, sys, pathlib; from clipcap_lib.files import replacing\n"
+    script += "with replacing(pathlib.Path(sys.argv[1])) as path: path.write_text('half'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script, tmp_path / "a.pt"], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_temporaries(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_that_is_none_is_null_in_json(tmp_path):
+    write_json(tmp_path / "a.json", {"a": math.nan, "b": [1.5, np.float64("inf")], "c": {"d": (np.nan, 2)}})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == read_json(tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1.5, None], "c": {"d": [None, 2]}}
+
+
+def test_a_place_is_held_until_it_is_released_or_its_holder_dies(tmp_path):
+    place = tmp_path / "run"
+    held = claim(place)
+    script = "import sys, pathlib; from clipcap_lib.files import claim; held = claim(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", script, place]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "run is in use by process" in refused.stderr
+    again = claim(place)  # a cell that is run twice in one kernel
+    for lock in (again, held):
+        lock.release()
+    assert subprocess.run(command, check=False).returncode == 0
+    claim(place).release()
+    assert not place.exists()
+
+
+def test_two_runs_of_one_experiment_the_second_is_refused_at_once(tmp_path):
+    script = "import sys, pathlib; from clipcap_lib.files import claim; held = claim(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-uc", script + "; print(1); input()", tmp_path / "emoji-tiny"]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other.stdout.readline()
+    result = CliRunner().invoke(cli.app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
+    other.kill()
+    other.wait()
+    assert result.exit_code == 2
+    assert f"emoji-tiny is in use by process {other.pid} on" in result.output
+    assert not (tmp_path / "emoji-tiny").exists()
+
+
+def test_a_full_disk_while_the_report_is_written_is_said(tmp_path, monkeypatch):
+    def full(self: Path, *arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr("clipcap_lib.board.run_with_board", lambda *a: [])
+    monkeypatch.setattr(Path, "write_text", lambda self, *a, **k: full(self) if "html" in self.name else None)
+    result = CliRunner().invoke(cli.app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "the report could not be written: [Errno 28] No space left on device" in result.output
+    assert not list(tmp_path.glob("**/*.tmp"))
