@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language
 from clipcap_lib.text_files import read_text
 
 IMAGE, CAPTION = ("image_id", "file_name", "image"), ("caption", "text")  # the first of these that a row has

@@ -14,10 +14,10 @@ from clipcap_lib.corpora import prepare_corpus
 from clipcap_lib.decoding import STANDARD, Caption, Constraints, checked_rules, decode
 from clipcap_lib.decoding_study import training_agreement
 from clipcap_lib.encoders import Encoder, load_encoder
-from clipcap_lib.experiment import Data, pick
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.reranking import Utility
 from clipcap_lib.runs import finished_in, read_json
+from clipcap_lib.settings import Data, pick
 from clipcap_lib.spelling import nearest
 from clipcap_lib.strategies import MinimumBayesRisk, Strategy
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from clipcap_lib.attributes import ATTRIBUTES
 from clipcap_lib.pictures import open_picture
-from clipcap_lib.scene_language import Language, Scene, wrong_spans
+from clipcap_lib.scene_language import Scene, wrong_spans
+from clipcap_lib.settings import Language
 
 FAINT, RIGHT, WRONG = "#5c6b7a", "#2f7d32", "#b3261e"
 CARD = "display:flex;align-items:flex-start;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clipcap_lib.experiment import Mapping
 from clipcap_lib.language_models import load_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language, Mapping
 from clipcap_lib.shared_prefix import check_shared_prefix
 
 # Masks and counters that older versions of transformers stored beside the weights.
@@ -140,7 +139,7 @@ def _config(path: Path, published: Published, width: int, language_model: str, e
         raise ValueError(f"{path}: missing weights {[f'mapper.{key}' for key in missing]}, which tell the sizes")
     rows = mapper[last].shape[0]
     prefix_length = rows if last == "prefix_const" else rows // width
-    constants = mapper[first].shape[0] // width if last == "prefix_const" else prefix_length
+    clip_length = mapper[first].shape[0] // width if last == "prefix_const" else prefix_length
     layers = 1 + max((int(n) for key in mapper for n in re.findall(r"layers?\.(\d+)\.", key)), default=7)
     # rmokady's transformer was trained on unit vectors, everything else on CLIP's own.
     normalize = published.mapping == "transformer" and published.family.language_model == "gpt."
@@ -153,11 +152,11 @@ def _config(path: Path, published: Published, width: int, language_model: str, e
         "encoder": f"{encoder}: only its width can be checked",
     }
     if last == "prefix_const":
-        found |= {"image tokens": str(constants), "layers": str(layers)}
+        found |= {"image tokens": str(clip_length), "layers": str(layers)}
         assumed["heads"] = f"{HEADS}: as published"
     return ClipCapConfig(
         mapping=published.mapping, tuning="full", encoder=encoder, language_model=language_model,
-        clip_size=mapper[first].shape[1], prefix_length=prefix_length, constants=constants, mapper_layers=layers,
+        clip_size=mapper[first].shape[1], prefix_length=prefix_length, clip_length=clip_length, mapper_layers=layers,
         mapper_heads=HEADS, normalize=normalize, stop_token=published.family.stop_token,
     )  # fmt: skip
 

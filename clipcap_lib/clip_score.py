@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language
 
 WEIGHT = 2.5
 BATCH = 256

@@ -9,14 +9,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from clipcap_lib import cards, figures
-from clipcap_lib.attributes import ATTRIBUTES
+from clipcap_lib.comparison import caption_scores
 from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.decoding_study import training_frequencies
-from clipcap_lib.experiment import Data, pick
-from clipcap_lib.metrics import paired_difference, score
+from clipcap_lib.metrics import paired_difference
 from clipcap_lib.report import write_page
 from clipcap_lib.runs import Run, finished_in, read_json, read_run
-from clipcap_lib.tokenization import DEFAULT
+from clipcap_lib.settings import Data, pick
 
 SPLIT = "test"
 SHOWN = 12
@@ -33,9 +31,13 @@ class Comparison:
     labels: list[str]
     deltas: pd.DataFrame
 
-    def regressions(self, tolerance: float) -> pd.DataFrame:
-        """The rows in which a run is worse than the first by more than the tolerance."""
-        return self.deltas[self.deltas["delta"] < -tolerance]
+    def worse(self, tolerance: float) -> pd.DataFrame:
+        """The rows in which a run lies below the first by more than the tolerance; `clear` where that is no chance.
+
+        Clear means that the 95 % interval of the difference excludes 0.
+        """
+        below = self.deltas[self.deltas["delta"] < -tolerance]
+        return below.assign(clear=below["high"] < 0)
 
 
 def find_run(path: Path) -> Path:
@@ -63,7 +65,7 @@ def compare(paths: list[Path]) -> Comparison:
     runs = [read_run(folder) for folder in folders]
     if len({pick(Data, run.params).language for run in runs}) > 1:
         raise ValueError("the runs caption in different languages; their scores cannot be compared")
-    scores = [_scores(run) for run in runs]
+    scores = caption_scores(runs)
     labels = _labels(folders)
     rows = [
         row for label, other in zip(labels[1:], scores[1:], strict=True) for row in _deltas(label, scores[0], other)
@@ -78,19 +80,6 @@ def _labels(folders: list[Path]) -> list[str]:
         if len(set(labels := [spell(folder) for folder in folders])) == len(folders):
             return labels
     raise ValueError(f"a run is named twice: {', '.join(map(str, folders))}")
-
-
-def _scores(run: Run) -> pd.DataFrame:
-    """Per-image scores of the test split, by the picture's path: its id may be another picture's in another corpus."""
-    captions = run.captions[run.captions["split"] == SPLIT].set_index("image_id")
-    data = pick(Data, run.params)
-    prepared, tokeniser = prepare_corpus(data), DEFAULT[data.language]
-    references = prepared.references()[captions.index].to_dict()
-    frequencies = training_frequencies(prepared.table, tokeniser)
-    cider = score(captions["caption"].to_dict(), references, tokeniser, frequencies, resamples=1).images["CIDEr-D"]
-    known = [name for name in ATTRIBUTES if name in captions]
-    paths = captions["image_path"].where(captions["image_path"] != "", captions.index)
-    return captions[known].astype(float).assign(**{"CIDEr-D": cider}).set_axis(paths)
 
 
 def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[str, Any]]:

@@ -20,10 +20,10 @@ from clipcap_lib.duplicates import picture_keys
 from clipcap_lib.embedding_pickles import read_embedding_pickle
 from clipcap_lib.emoji_scenes import read_scenes, write_corpus
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.experiment import Data
 from clipcap_lib.features import Features, extract_features
 from clipcap_lib.files import FOREVER, claim
 from clipcap_lib.scene_language import Scene
+from clipcap_lib.settings import Data
 
 SCENE_SPLITS = {
     "train": "train_images",

@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from clipcap_lib.batches import CaptionTokens, Packed, Padding, pack
-from clipcap_lib.experiment import TrainingSettings
 from clipcap_lib.features import Features
+from clipcap_lib.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

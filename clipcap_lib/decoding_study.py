@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.attributes import ENOUGH_PICTURES
 from clipcap_lib.clip_score import clip_scores, ref_clip_scores
 from clipcap_lib.decoding import Caption, Constraints, decode
 from clipcap_lib.encoders import Encoder
@@ -19,11 +20,12 @@ from clipcap_lib.language_models import lm_head
 from clipcap_lib.metrics import DocumentFrequencies, Scores, cider_agreement, diversity, paired_difference, score
 from clipcap_lib.model import ClipCapModel, readable
 from clipcap_lib.reranking import Utility
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language
 from clipcap_lib.strategies import parse_strategy
 from clipcap_lib.tokenization import DEFAULT, Tokeniser, tokenise
 
 PASSES, SECONDS = 3, 1.0  # a strategy is timed three times, for 0.2 s are all noise; none is begun after a second
+TAIL_RESAMPLES = 10_000  # ten comparisons leave half a percent to both tails of an interval
 
 
 @dataclass(frozen=True)
@@ -131,32 +133,98 @@ def _quality(trial: Trial, captions: list[Caption], scores: Scores) -> pd.Series
 def conclude(table: pd.DataFrame, cider: pd.DataFrame) -> list[str]:
     """What a table of strategies, a row of `try_strategy` each, says of the best and of contrastive search.
 
-    The first row is what the others are measured by. `cider`: CIDEr-D by image, a column a strategy.
+    The first row is what the others are measured by. `cider`: CIDEr-D by image, a column a strategy. What is clear is
+    decided by intervals that hold for all comparisons together.
     """
-    plain, winner = table.iloc[0], table.loc[table["CIDEr-D"].idxmax()]
-    sentences = [
-        f"On {len(cider)} test pictures, {winner.name} has the highest CIDEr-D, {winner['CIDEr-D']:.2f}, at "
-        f"{winner['captions/s']:.0f} captions a second."
+    plain, pictures = table.iloc[0], len(cider)
+    if pictures < ENOUGH_PICTURES:
+        return [f"{pictures} test pictures are too few to rank strategies: at least {ENOUGH_PICTURES} are needed."]
+    speed = f"CIDEr-D of {plain['CIDEr-D']:.2f} at {plain['captions/s']:.0f} captions a second"
+    if len(table) == 1:
+        return [f"On {pictures} test pictures {plain.name}, the only strategy tried, has a {speed}."]
+    edges = _edges(plain.name, cider[table.index])
+    better, worse = edges.index[edges["low"] > 0], edges.index[edges["high"] < 0]
+    sentences = [_better(table, edges, better, pictures) if len(better) else _nothing_better(table, edges, pictures)]
+    if len(worse):
+        sentences.append(f"Clearly worse: {_listed(table, edges, worse)}.")
+    winner = table["CIDEr-D"].idxmax()
+    told = [name for name in table.index[1:] if name == winner or name.startswith("contrastive")]
+    return [
+        *sentences,
+        f"{plain.name} has a {speed}.",
+        *[_beside(table, name, cider, edges) for name in told],
     ]
-    if winner.name != plain.name:
-        sentences.append(
-            f"{plain.name}: CIDEr-D {plain['CIDEr-D']:.2f} at {plain['captions/s']:.0f} captions a second."
-        )
-    told = [name for name in table.index[1:] if name == winner.name or name.startswith("contrastive")]
-    return sentences + [_beside(table.loc[name], plain, cider) for name in told]
 
 
-def _beside(row: pd.Series, plain: pd.Series, cider: pd.DataFrame) -> str:
+def _edges(plain: str, cider: pd.DataFrame) -> pd.DataFrame:
+    """The interval (low, high) of each strategy's difference from the plain one, Bonferroni's share of 5 % each."""
+    others = [name for name in cider if name != plain]
+    confidence = 1 - 0.05 / len(others)
+    rows = {name: paired_difference(cider[plain], cider[name], confidence, TAIL_RESAMPLES)[1:] for name in others}
+    return pd.DataFrame.from_dict(rows, "index", columns=["low", "high"])
+
+
+def _better(table: pd.DataFrame, edges: pd.DataFrame, better: pd.Index, pictures: int) -> str:
+    return (
+        f"Clearly better than {table.index[0]} on {pictures} test pictures: {_listed(table, edges, better)}; intervals "
+        f"are {_level(edges)}."
+    )
+
+
+def _nothing_better(table: pd.DataFrame, edges: pd.DataFrame, pictures: int) -> str:
+    plain, winner = table.index[0], table["CIDEr-D"].idxmax()
+    start = f"Nothing is clearly better than {plain} on {pictures} test pictures"
+    if winner == plain:
+        return f"{start}: it has the highest CIDEr-D itself, {table.at[plain, 'CIDEr-D']:.2f}."
+    low, high = edges.loc[winner]
+    return (
+        f"{start}: {winner} has the highest CIDEr-D, {_against(table, winner)}, but the difference of "
+        f"{_more(table, winner):+z.2f} may be chance (interval {low:+z.2f} to {high:+z.2f}, {_level(edges)})."
+    )
+
+
+def _listed(table: pd.DataFrame, edges: pd.DataFrame, names: pd.Index) -> str:
+    """Strategies with their CIDEr-D against the first one's, the highest first."""
+    told = [
+        f"{name}, CIDEr-D {_against(table, name)} ({_more(table, name):+z.2f}, interval {edges.at[name, 'low']:+z.2f} "
+        f"to {edges.at[name, 'high']:+z.2f})"
+        for name in table.loc[names, "CIDEr-D"].sort_values(ascending=False, kind="stable").index
+    ]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def _against(table: pd.DataFrame, name: str) -> str:
+    return f"{table.at[name, 'CIDEr-D']:.2f} against {table['CIDEr-D'].iloc[0]:.2f}"
+
+
+def _more(table: pd.DataFrame, name: str) -> float:
+    """CIDEr-D above the first strategy's, of the rounded numbers: those of a sentence add up."""
+    return round(table.at[name, "CIDEr-D"], 2) - round(table["CIDEr-D"].iloc[0], 2)
+
+
+def _level(edges: pd.DataFrame) -> str:
+    return "95 %" if len(edges) == 1 else f"95 % for all {len(edges)} comparisons together, Bonferroni"
+
+
+def _beside(table: pd.DataFrame, name: str, cider: pd.DataFrame, edges: pd.DataFrame) -> str:
     """Against the plain strategy, image by image, with what else changes."""
-    delta, low, high = paired_difference(cider[plain.name], cider[row.name])
+    row, plain = table.loc[name], table.iloc[0]
+    _, low, high = paired_difference(cider[plain.name], cider[name])
     changed = [f"distinct-2 {100 * (row['distinct-2'] - plain['distinct-2']):+z.1f} points"]
     if "all" in row:
         changed.append(f"wholly right captions {100 * (row['all'] - plain['all']):+z.1f} points")
     return (
-        f"{row.name} against {plain.name}, picture by picture: CIDEr-D {delta:+z.2f} (95 % interval {low:+z.2f} to "
-        f"{high:+z.2f}{', so it may be chance' if low <= 0 <= high else ''}), {', '.join(changed)}, "
+        f"{name} against {plain.name}, picture by picture: CIDEr-D {_more(table, name):+z.2f} (95 % interval "
+        f"{low:+z.2f} to {high:+z.2f}{_chance(low, high, edges, name)}), {', '.join(changed)}, "
         f"at {row['captions/s'] / plain['captions/s']:.2f} of its speed."
     )
+
+
+def _chance(low: float, high: float, edges: pd.DataFrame, name: str) -> str:
+    if low <= 0 <= high:
+        return ", so it may be chance"
+    together = edges.loc[name]
+    return f", not clear among {len(edges)} comparisons" if together["low"] <= 0 <= together["high"] else ""
 
 
 def contrastive_grid(

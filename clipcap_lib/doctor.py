@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from clipcap_lib.experiment import Data, Experiment
+from clipcap_lib.experiment import Experiment
+from clipcap_lib.settings import Data
 from clipcap_lib.strategies import BestOfN, Magic, parse_strategy
 
 State = Literal["ready", "missing", "optional"]

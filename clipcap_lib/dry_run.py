@@ -7,10 +7,11 @@ caption longer than the model has positions, is found in seconds here instead of
 import torch
 
 from clipcap_lib.batches import Padding, pack, tokenize_captions
-from clipcap_lib.experiment import Experiment, Mapping, Tuning
+from clipcap_lib.experiment import Experiment
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.quiet import first_line
 from clipcap_lib.rules import Rules, positions_of
+from clipcap_lib.settings import Mapping, Tuning
 from clipcap_lib.strategies import Constraints, Contrastive, parse_strategy
 
 CLIP_SIZE = 8  # of the made-up embeddings: the encoder's own width changes one matrix and nothing else

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from clipcap_lib.digests import file_digests
-from clipcap_lib.experiment import Data, Duplicates
 from clipcap_lib.pictures import difference_hash
+from clipcap_lib.settings import Data, Duplicates
 
 NEAR = 4  # of 64 bits: what saving a picture anew changes
 BLOCK = 64  # hashes compared at once with all others: 15 MB for 30,000

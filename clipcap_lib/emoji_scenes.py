@@ -15,7 +15,8 @@ from pathlib import Path
 import resvg_py
 from PIL import Image
 
-from clipcap_lib.scene_language import BACKGROUNDS, Group, Language, Scene, captions, kinds
+from clipcap_lib.scene_language import BACKGROUNDS, Group, Scene, captions, kinds
+from clipcap_lib.settings import Language
 
 SIDE = 128  # pixels; big enough to look at, small enough to write 13,000 in seconds
 SPRITE_SIZES = {"big": (38, 40, 42), "small": (24, 26, 28)}

@@ -16,7 +16,7 @@ from clipcap_lib.devices import best_device
 from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip, load_clip
 from clipcap_lib.pictures import READING
 from clipcap_lib.quiet import no_progress_bars
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from clipcap_lib.attributes import ATTRIBUTES
+from clipcap_lib.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.pictures import open_picture
 from clipcap_lib.runs import Run, loss_curve
 
@@ -230,10 +231,20 @@ def similarity_matrix(vectors: np.ndarray, title: str) -> Figure:
 
 
 def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
-    """Attribute accuracy in percent, a row a run; `table` is indexed by run label with one column an attribute."""
+    """Attribute accuracy in percent, a row a run; `table` is one of `attributes.attribute_accuracy` by run label.
+
+    Shares over few pictures are grey and say how many: colour is for what can be relied on.
+    """
     figure, axis = _subplots(figsize=(8.5, 0.5 * len(table) + 1.4))
-    sns.heatmap(table[ATTRIBUTES] * 100, annot=True, fmt=".0f", cmap="YlGnBu", vmin=0, vmax=100, ax=axis,
+    percent, pictures = table[ATTRIBUTES] * 100, table[[f"n_{name}" for name in ATTRIBUTES]].to_numpy()
+    few = pictures < ENOUGH_PICTURES
+    sns.heatmap(percent, mask=few, annot=True, fmt=".0f", cmap="YlGnBu", vmin=0, vmax=100, ax=axis,
                 linewidths=1.5, cbar_kws={"label": "percent right"})  # fmt: skip
+    for row, column in zip(*np.nonzero(few), strict=True):
+        axis.add_patch(Rectangle((column, row), 1, 1, facecolor="#eef1f4", edgecolor="white", linewidth=1.5))
+        count = pictures[row, column]
+        text = f"{percent.iat[row, column]:.0f}\nn = {count}" if count else "–"
+        axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=INK, alpha=0.7, fontsize=9)
     axis.set(title=title, ylabel="")
     axis.tick_params(axis="y", rotation=0)
     return figure

@@ -10,7 +10,7 @@ import numpy as np
 from pycocoevalcap.meteor.meteor import Meteor
 
 from clipcap_lib.metrics import Scores, tokenise_references
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language
 from clipcap_lib.tokenization import Tokeniser, tokenise
 
 EMPTY = "."  # for no words at all: an empty line makes METEOR answer nothing and the caller wait for ever

@@ -1,15 +1,31 @@
 """Mapping networks: from one image embedding [B, D] to a prefix of P language-model embeddings [B, P, n]."""
 
-from typing import get_args
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from clipcap_lib.experiment import Mapping
+from clipcap_lib.settings import MAPPINGS
 
 BERT_RANGE = 0.02  # standard deviation of BERT's first weights at its published width (Devlin et al. 2019)
+
+
+@dataclass(frozen=True)
+class MapperSize:
+    """The sizes a mapping network is built from; `clip_length`, `layers` and `heads` concern some of them only.
+
+    `clip_size` D, `prefix_length` P, `width` n of the language model, `clip_length` C image tokens.
+    """
+
+    clip_size: int
+    prefix_length: int
+    width: int
+    clip_length: int = 10
+    layers: int = 8
+    heads: int = 8
 
 
 class MLPMapper(nn.Module):
@@ -18,11 +34,11 @@ class MLPMapper(nn.Module):
     [B, D] → [B, P, n] through a hidden layer of P·n/2.
     """
 
-    def __init__(self, clip_size: int, prefix_length: int, width: int) -> None:
+    def __init__(self, size: MapperSize) -> None:
         super().__init__()
-        self.prefix_length = prefix_length
-        hidden = prefix_length * width // 2
-        self.model = nn.Sequential(nn.Linear(clip_size, hidden), nn.Tanh(), nn.Linear(hidden, prefix_length * width))
+        self.prefix_length, numbers = size.prefix_length, size.prefix_length * size.width
+        hidden = numbers // 2
+        self.model = nn.Sequential(nn.Linear(size.clip_size, hidden), nn.Tanh(), nn.Linear(hidden, numbers))
 
     def forward(self, embedding: Tensor) -> Tensor:
         return self.model(embedding).view(len(embedding), self.prefix_length, -1)
@@ -31,9 +47,9 @@ class MLPMapper(nn.Module):
 class LinearMapper(nn.Linear):
     """One linear layer, as rmokady's code has it for prefixes of more than ten positions; [B, D] → [B, P, n]."""
 
-    def __init__(self, clip_size: int, prefix_length: int, width: int) -> None:
-        super().__init__(clip_size, prefix_length * width)
-        self.prefix_length = prefix_length
+    def __init__(self, size: MapperSize) -> None:
+        super().__init__(size.clip_size, size.prefix_length * size.width)
+        self.prefix_length = size.prefix_length
 
     def forward(self, embedding: Tensor) -> Tensor:
         return super().forward(embedding).view(len(embedding), self.prefix_length, -1)
@@ -42,18 +58,20 @@ class LinearMapper(nn.Linear):
 class _ConstantsMapper(nn.Module):
     """The frame BERT and transformer share: C tokens made from the image, then P learned constants; read at those."""
 
-    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, heads: int) -> None:
+    def __init__(self, size: MapperSize) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"mapper_heads is {heads}, which does not divide the language model's width of {width}")
-        self.constants = constants
-        self.linear = nn.Linear(clip_size, constants * width)
-        self.prefix_const = nn.Parameter(torch.randn(prefix_length, width))
+        if size.width % size.heads:
+            raise ValueError(
+                f"mapper_heads is {size.heads}, which does not divide the language model's width of {size.width}"
+            )
+        self.clip_length = size.clip_length
+        self.linear = nn.Linear(size.clip_size, size.clip_length * size.width)
+        self.prefix_const = nn.Parameter(torch.randn(size.prefix_length, size.width))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        image = self.linear(embedding).view(len(embedding), self.constants, -1)
+        image = self.linear(embedding).view(len(embedding), self.clip_length, -1)
         learned = self.prefix_const.expand(len(embedding), -1, -1)
-        return self.mix(torch.cat([image, learned], dim=1))[:, self.constants :]
+        return self.mix(torch.cat([image, learned], dim=1))[:, self.clip_length :]
 
     def mix(self, tokens: Tensor) -> Tensor:
         """[B, C + P, n] → [B, C + P, n]."""
@@ -68,12 +86,13 @@ class BertMapper(_ConstantsMapper):
     to its input and learns far more slowly.
     """
 
-    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
-        super().__init__(clip_size, prefix_length, constants, width, heads)
+    def __init__(self, size: MapperSize) -> None:
+        super().__init__(size)
         config = BertConfig(
             vocab_size=1,  # only `inputs_embeds` are ever given: the word table would be 16 M unused parameters
-            hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
-            initializer_range=BERT_RANGE * (768 / width) ** 0.5, attn_implementation="eager",
+            hidden_size=size.width, num_hidden_layers=size.layers, num_attention_heads=size.heads,
+            intermediate_size=4 * size.width,
+            initializer_range=BERT_RANGE * (768 / size.width) ** 0.5, attn_implementation="eager",
         )  # fmt: skip
         self.bert = BertModel(config, add_pooling_layer=False)
 
@@ -132,28 +151,33 @@ class _Layers(nn.Module):
 class TransformerMapper(_ConstantsMapper):
     """Pre-norm transformer over image tokens and constants (Mokady et al. 2021, figure 2); [B, D] → [B, P, n]."""
 
-    def __init__(self, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int) -> None:
-        super().__init__(clip_size, prefix_length, constants, width, heads)
-        self.transformer = _Layers(width, layers, heads)
+    def __init__(self, size: MapperSize) -> None:
+        super().__init__(size)
+        self.transformer = _Layers(size.width, size.layers, size.heads)
 
     def mix(self, tokens: Tensor) -> Tensor:
         return self.transformer(tokens)
 
 
-def build_mapper(
-    mapping: Mapping, clip_size: int, prefix_length: int, constants: int, width: int, layers: int, heads: int
-) -> nn.Module:
-    """The mapping network of that name; `constants`, `layers` and `heads` concern BERT and transformer only.
+_MAPPERS: dict[str, Callable[[MapperSize], nn.Module]] = {}
+
+
+def register_mapper(name: str, label: str, build: Callable[[MapperSize], nn.Module]) -> None:
+    """Make a mapping network known by a name in experiments and by a label in reports; [B, D] → [B, P, n]."""
+    MAPPINGS[name], _MAPPERS[name] = label, build
+
+
+def build_mapper(mapping: str, size: MapperSize) -> nn.Module:
+    """The mapping network of that name.
 
     Raises `ValueError` for an unknown name, and for heads that do not divide the width.
     """
-    match mapping:
-        case "mlp":
-            return MLPMapper(clip_size, prefix_length, width)
-        case "linear":
-            return LinearMapper(clip_size, prefix_length, width)
-        case "bert":
-            return BertMapper(clip_size, prefix_length, constants, width, layers, heads)
-        case "transformer":
-            return TransformerMapper(clip_size, prefix_length, constants, width, layers, heads)
-    raise ValueError(f"mapping {mapping!r} is unknown; choose one of {', '.join(get_args(Mapping))}")
+    if mapping not in _MAPPERS:
+        raise ValueError(f"mapping {mapping!r} is unknown; choose one of {', '.join(_MAPPERS)}")
+    return _MAPPERS[mapping](size)
+
+
+register_mapper("mlp", "MLP", MLPMapper)
+register_mapper("bert", "BERT", BertMapper)
+register_mapper("transformer", "transformer", TransformerMapper)
+register_mapper("linear", "linear", LinearMapper)

@@ -99,14 +99,16 @@ def score(
     return Scores(corpus.iloc[0], edges, table[REFERENCE_METRICS], protocol(references, tokeniser, frequencies))
 
 
-def paired_difference(before: pd.Series, after: pd.Series) -> tuple[float, float, float]:
-    """Mean of `after` − `before` over the images that both have a value for, and its 95 % interval.
+def paired_difference(
+    before: pd.Series, after: pd.Series, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> tuple[float, float, float]:
+    """Mean of `after` − `before` over the images that both have a value for, and its interval.
 
     The interval is of a bootstrap over images: each is drawn with both its values.
     """
     difference = (after - before).dropna().to_numpy(dtype=float)
-    means = _drawn_again(len(difference), RESAMPLES, seed=0) @ difference / len(difference)
-    low, high = np.quantile(means, [0.025, 0.975])
+    means = _drawn_again(len(difference), resamples, seed=0) @ difference / len(difference)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(difference.mean()), float(low), float(high)
 
 

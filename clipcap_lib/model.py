@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -15,9 +16,9 @@ from transformers.pytorch_utils import Conv1D
 
 from clipcap_lib.batches import Packed, additive_mask, end_token
 from clipcap_lib.devices import best_device
-from clipcap_lib.experiment import Mapping, Models, Tuning
 from clipcap_lib.language_models import lm_head, load_language_model, weights_sha256
-from clipcap_lib.mapping import build_mapper
+from clipcap_lib.mapping import MapperSize, build_mapper
+from clipcap_lib.settings import Mapping, Models, Tuning, with_new_names
 from clipcap_lib.shared_prefix import check_shared_prefix
 
 
@@ -32,7 +33,7 @@ class ClipCapConfig(BaseModel):
     language_model: str
     clip_size: int
     prefix_length: int = 10
-    constants: int = 10
+    clip_length: int = 10
     mapper_layers: int = 8
     mapper_heads: int = 8
     normalize: bool = False
@@ -40,11 +41,22 @@ class ClipCapConfig(BaseModel):
     language_model_sha256: str | None = None
     stop_token: str | None = None  # what ends a caption instead of the tokenizer's own end token
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_new_names(cls, content: Any) -> Any:
+        return with_new_names(content) if isinstance(content, dict) else content
+
     @classmethod
     def of(cls, models: Models, mapping: Mapping, tuning: Tuning, clip_size: int) -> "ClipCapConfig":
         """A captioner of an experiment, for embeddings of `clip_size` numbers."""
         shared = models.model_dump(include=set(cls.model_fields))
         return cls(mapping=mapping, tuning=tuning, clip_size=clip_size, **shared)
+
+    def mapper_size(self, width: int) -> MapperSize:
+        """The sizes of the mapping network, for a language model whose embeddings have `width` numbers."""
+        return MapperSize(
+            self.clip_size, self.prefix_length, width, self.clip_length, self.mapper_layers, self.mapper_heads
+        )
 
 
 class ClipCapModel(nn.Module):
@@ -60,10 +72,7 @@ class ClipCapModel(nn.Module):
         self.stop_tokens = _stop_tokens(config, tokenizer)
         self.language_model = _tune(language_model, config)
         width = language_model.get_input_embeddings().embedding_dim
-        self.mapper = build_mapper(
-            config.mapping, config.clip_size, config.prefix_length, config.constants, width,
-            config.mapper_layers, config.mapper_heads,
-        )  # fmt: skip
+        self.mapper = build_mapper(config.mapping, config.mapper_size(width))
 
     @classmethod
     def build(cls, config: ClipCapConfig) -> "ClipCapModel":

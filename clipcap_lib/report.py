@@ -20,6 +20,7 @@ from clipcap_lib.experiment import Experiment
 from clipcap_lib.files import claim, replacing
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import loss_curve, read_json, write_json
+from clipcap_lib.settings import WITHOUT_EFFECT
 
 QUESTIONS = {
     "04_mlp_vs_bert": "Does an MLP really learn faster and better than BERT, or was it the tuning of GPT-2?",
@@ -27,6 +28,7 @@ QUESTIONS = {
     "06_results": "What do the captions get right, and what do the learned prefixes mean?",
 }
 SECTIONS = (*QUESTIONS, "07_explore", "01_data_preparation", "02_feature_extraction")
+HIDDEN = {"interactive", "setup", "parameters", "injected-parameters", "navigation", "headline"}  # tags of cells
 TEMPLATES = files("clipcap_lib") / "templates"
 INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
 
@@ -38,18 +40,18 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     """
     folder = reports / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
+    scenes = experiment.data.corpus == "emoji-scenes"
     for job in _runs(outcomes):
-        write_page(
-            _rendered(job), "run.html.j2", name=job.name, body=Markup(render_notebook(job.folder / "notebook.ipynb"))
-        )
+        body = Markup(render_notebook(job.folder / "notebook.ipynb", scenes))
+        write_page(_rendered(job), "run.html.j2", name=job.name, body=body)
     failures = [_failure(outcome, folder) for outcome in outcomes if outcome.status == "failed"]
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
     page = _page("experiment.html.j2",
         title=experiment.title, name=experiment.name, written=_today(), style=_style(), failures=failures,
         answers={question: summaries.get(name, {}).get("findings", []) for name, question in QUESTIONS.items()},
-        sections=[_section(outcome) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
+        sections=[_section(outcome, scenes) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
-        provenance=_provenance(outcomes), settings=_settings(experiment), attribution=ATTRIBUTION,
+        provenance=_provenance(outcomes), settings=_settings(experiment), attribution=ATTRIBUTION if scenes else None,
     )  # fmt: skip
     path = folder / "index.html"
     _write(path, page)
@@ -70,18 +72,17 @@ def write_index(reports: Path) -> Path:
     return path
 
 
-def render_notebook(path: Path) -> str:
-    """An executed notebook as an HTML fragment: code folded away, cells tagged `interactive` left out."""
+def render_notebook(path: Path, scenes: bool = True) -> str:
+    """An executed notebook as an HTML fragment: code folded away, cells tagged `interactive` left out.
+
+    Cells tagged `scenes` need the truth of emoji scenes: they are for a corpus of scenes only.
+    """
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if not _hidden(cell)]
+    hidden = HIDDEN if scenes else HIDDEN | {"scenes"}
+    notebook.cells = [cell for cell in notebook.cells if not hidden & set(cell.metadata.get("tags", []))]
     exporter = HTMLExporter(template_file="notebook.html.j2", extra_loaders=[_loader()], exclude_anchor_links=True)
     body, _ = exporter.from_notebook_node(notebook)
     return _describe_figures(_without_title(body), notebook)
-
-
-def _hidden(cell: nbformat.NotebookNode) -> bool:
-    tags = set(cell.metadata.get("tags", []))
-    return bool(tags & {"interactive", "setup", "parameters", "injected-parameters", "navigation", "headline"})
 
 
 def _without_title(body: str) -> str:
@@ -108,7 +109,7 @@ def _describe_figures(body: str, notebook: nbformat.NotebookNode) -> str:
     return re.sub(r"<h[34][^>]*>(?P<title>.*?)</h[34]>|<img [^>]*?(?=src=)", describe, body, flags=re.DOTALL)
 
 
-def _section(outcome: Outcome) -> dict[str, Any]:
+def _section(outcome: Outcome, scenes: bool) -> dict[str, Any]:
     path = outcome.job.folder / "notebook.ipynb"
     first = nbformat.read(path, as_version=4).cells[0].source
     title = first.splitlines()[0].lstrip("# ").strip()
@@ -116,7 +117,7 @@ def _section(outcome: Outcome) -> dict[str, Any]:
         "id": outcome.job.name,
         "title": title,
         "short": re.split("[:?]", title)[0],
-        "body": Markup(render_notebook(path)),
+        "body": Markup(render_notebook(path, scenes)),
     }
 
 
@@ -207,8 +208,10 @@ def _spark(run: Path | None) -> str:
 
 
 def _settings(experiment: Experiment) -> str:
+    """All settings as an experiment file, which can be copied: without the keys that its corpus does not use."""
+    unused = set(WITHOUT_EFFECT[experiment.data.corpus])
     text = io.StringIO()
-    YAML().dump(experiment.model_dump(), text)
+    YAML().dump(experiment.model_dump(exclude={"data": unused}), text)
     return text.getvalue()
 
 

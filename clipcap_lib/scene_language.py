@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
 
-Language = Literal["zh", "en"]
+from clipcap_lib.settings import Language
+
 Relation = Literal["left", "right", "above", "below"]
 
 BACKGROUNDS: dict[str, tuple[str, str, str]] = {

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from clipcap_lib.emoji_scenes import draw, sample_scenes
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.scene_language import Language, Scene, captions
+from clipcap_lib.scene_language import Scene, captions
+from clipcap_lib.settings import Language
 from clipcap_lib.tiny_clip import as_jpeg, targets
 
 

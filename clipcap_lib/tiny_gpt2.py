@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, PreTrainedTokenizerBase
 
 from clipcap_lib.quiet import no_progress_bars
-from clipcap_lib.scene_language import Language
+from clipcap_lib.settings import Language
 from clipcap_lib.tiny_text import broad_text, chinese_characters
 
 __all__ = ["SHAPES", "TrainState", "broad_text", "build_tokenizer", "perplexity", "save", "train_gpt2"]

@@ -18,7 +18,8 @@ import emoji
 from ruamel.yaml import YAML
 
 from clipcap_lib.emoji_scenes import is_held_out, sample_scenes
-from clipcap_lib.scene_language import BACKGROUNDS, Group, Language, Scene, captions, kinds
+from clipcap_lib.scene_language import BACKGROUNDS, Group, Scene, captions, kinds
+from clipcap_lib.settings import Language
 
 SHARES = {  # of all texts
     "caption": 0.15, "retelling": 0.30, "names": 0.20, "everyday": 0.19, "fact": 0.02, "sum": 0.02, "difference": 0.01,

@@ -14,10 +14,10 @@ from torch import Tensor
 from clipcap_lib.batches import Padding
 from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
 from clipcap_lib.dataset import Split, batches
-from clipcap_lib.experiment import TrainingSettings
 from clipcap_lib.files import claim
 from clipcap_lib.history import History
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.settings import TrainingSettings
 
 Precision = Literal["float32", "bf16"]
 KERNEL_ENDS = 10.0  # seconds: a kernel whose parent was killed notices it within one or two

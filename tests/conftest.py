@@ -48,7 +48,7 @@ def make_model(language_model: str):
         torch.manual_seed(seed)
         config = ClipCapConfig(
             mapping=mapping, tuning=tuning, encoder="clip:none", language_model=language_model, clip_size=CLIP_SIZE,
-            prefix_length=3, constants=2, mapper_layers=1, mapper_heads=4,
+            prefix_length=3, clip_length=2, mapper_layers=1, mapper_heads=4,
         )  # fmt: skip
         return ClipCapModel.build(config).to(device)
 

@@ -15,6 +15,7 @@ from clipcap_lib import captioning, cli
 from clipcap_lib.cli import app
 from clipcap_lib.experiment import find_experiment, load_experiment
 from clipcap_lib.pipeline import COMPARISONS, notebook_parameters
+from clipcap_lib.report import render_notebook
 from clipcap_lib.runs import read_json, read_runs
 
 pytestmark = pytest.mark.notebooks
@@ -250,6 +251,12 @@ def test_notebooks_are_committed_clean(path):
         if "parameters" not in cell.metadata.get("tags", []):
             assert len(cell.source.splitlines()) <= 26, cell.source
             assert not re.search(r"^\s*(def|class) ", cell.source, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0[1-7]*.ipynb")), ids=lambda path: path.stem)
+def test_what_is_shown_of_photographs_says_nothing_of_emoji_scenes(path):
+    page = re.sub(r'<details class="code">.*?</details>', "", render_notebook(path, scenes=False), flags=re.DOTALL)
+    assert re.findall("(?i)emoji|scene", page) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

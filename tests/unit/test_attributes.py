@@ -1,20 +1,59 @@
-"""Attribute accuracy in words: shares of one run, where they were judged."""
+"""Attribute accuracy in words and as a heat map: shares of one run, where they were judged."""
 
 import pandas as pd
+import pytest
 
 from clipcap_lib.attributes import ATTRIBUTES, attribute_accuracy, describe_accuracy
+from clipcap_lib.figures import accuracy_heatmap
 
 
-def test_a_sentence_a_split_names_the_shares_of_the_run_that_were_judged():
-    judged = pd.DataFrame({
-        "run": ["a", "a", "a", "b"], "split": ["test", "test", "test_compositional", "test"],
-        "objects": [1, 0, 1, 0], "count": [1, 1, pd.NA, 0], "size": [pd.NA, 1, pd.NA, 0], "background": [1, 1, 0, 0],
-        "relation": [pd.NA, pd.NA, pd.NA, 0], "all": [1, 0, 0, 0],
-    }).astype(dict.fromkeys(ATTRIBUTES, "Float64"))  # fmt: skip
-    accuracy = attribute_accuracy(judged, ["split", "run"]).set_index("run")
+def judged(run: str, split: str, **columns: tuple[int, int]) -> pd.DataFrame:
+    """Captions of which so many are right of so many judged; the rest are not judged."""
+    size = max(pictures for _, pictures in columns.values())
+    values = {
+        name: [1] * right + [0] * (pictures - right) + [pd.NA] * (size - pictures)
+        for name, (right, pictures) in (dict.fromkeys(ATTRIBUTES, (0, 0)) | columns).items()
+    }
+    return pd.DataFrame({"run": run, "split": split, **values}).astype(dict.fromkeys(ATTRIBUTES, "Float64"))
+
+
+@pytest.fixture
+def accuracy() -> pd.DataFrame:
+    """Run a with 40 captions in each split, run b with 40 that nothing but `all` is judged in."""
+    captions = pd.concat([
+        judged("a", "test", objects=(20, 40), count=(30, 30), relation=(3, 6), all=(10, 40)),
+        judged("a", "test_compositional", objects=(40, 40), size=(0, 29), all=(0, 40)),
+        judged("b", "test", all=(4, 40)),
+    ])  # fmt: skip
+    return attribute_accuracy(captions, ["split", "run"]).set_index("run")
+
+
+def test_a_sentence_a_split_names_the_shares_that_were_judged_and_how_few_pictures_some_rest_on(accuracy):
     assert describe_accuracy(accuracy, "a") == [
         "On held-out pictures, captions of the best run (a) are right in: "
-        "objects 50.0%, count 100.0%, size 100.0%, background 100.0%, all 50.0%.",
+        "objects 50.0%, count 100.0%, relation 50% of only 6, all 25.0%.",
         "On never-trained object pairs and counts, captions of the best run (a) are right in: "
-        "objects 100.0%, background 0.0%, all 0.0%.",
+        "objects 100.0%, size 0% of only 29, all 0.0%.",
     ]
+
+
+def test_shares_of_no_picture_make_no_sentence():
+    nothing = attribute_accuracy(
+        judged("a", "test", all=(0, 0)).reindex([0]).assign(run="a", split="test"), ["split", "run"]
+    )
+    assert describe_accuracy(nothing.set_index("run"), "a") == []
+
+
+def test_a_share_over_few_pictures_does_not_look_firm(accuracy):
+    axis = accuracy_heatmap(accuracy[accuracy["split"] == "test"], "Held-out pictures").axes[0]
+    cells = {(text.get_position()[0], text.get_position()[1]): text.get_text() for text in axis.texts}
+    place = {name: number + 0.5 for number, name in enumerate(ATTRIBUTES)}
+    assert cells[place["objects"], 0.5] == "50"
+    assert cells[place["count"], 0.5] == "100"
+    assert cells[place["relation"], 0.5] == "50\nn = 6"
+    assert cells[place["size"], 0.5] == "–"
+    assert cells[place["objects"], 1.5] == "–"
+    assert cells[place["all"], 1.5] == "10"
+    assert len(cells) == 2 * len(ATTRIBUTES)
+    coloured = axis.collections[0].get_array()
+    assert coloured.mask.reshape(2, -1).sum(axis=1).tolist() == [3, 5]  # the few and the missing have no colour

@@ -106,7 +106,7 @@ def test_sizes_are_read_off_the_file_and_the_rest_is_said_to_be_assumed(publish,
     path, _, _ = publish("gpt2.", "clip_project.", "bert")
     model, published = import_checkpoint(path, language_model, "clip:none")
     config = model.config
-    assert (config.clip_size, config.prefix_length, config.constants, config.mapper_layers) == (
+    assert (config.clip_size, config.prefix_length, config.clip_length, config.mapper_layers) == (
         D,
         P,
         SIZES.constants,

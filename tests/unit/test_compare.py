@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from clipcap_lib import compare
+from clipcap_lib.cli import app
 from clipcap_lib.compare import Comparison, _deltas, _labels, find_run
 
 
@@ -41,9 +44,29 @@ def test_images_that_were_not_judged_do_not_count():
     assert row["delta"] == pytest.approx((other.loc[both, "all"] - base.loc[both, "all"]).mean())
 
 
-def test_only_a_fall_beyond_the_tolerance_is_a_regression():
-    table = pd.DataFrame({"run": "b", "metric": ["x", "y", "z"], "delta": [-0.05, -0.01, 0.3]})
-    assert Comparison([], ["a", "b"], table).regressions(0.02)["metric"].tolist() == ["x"]
+DELTAS = pd.DataFrame({
+    "run": "b", "metric": ["all", "relation", "count", "size"], "value": 0.5,
+    "delta": [-0.05, -0.105, -0.01, 0.3], "low": [-0.07, -0.368, -0.02, 0.2], "high": [-0.03, 0.105, -0.005, 0.4],
+})  # fmt: skip
+
+
+def test_only_a_fall_beyond_the_tolerance_is_worse_and_only_an_interval_without_0_is_clear():
+    worse = Comparison([], ["a", "b"], DELTAS).worse(0.02)
+    assert worse.set_index("metric")["clear"].to_dict() == {"all": True, "relation": False}
+
+
+@pytest.mark.parametrize(("metrics", "strict", "code"), [
+    (["all", "relation"], False, 1), (["relation"], False, 0), (["relation"], True, 1), (["size", "count"], True, 0),
+])  # fmt: skip
+def test_what_may_be_chance_is_said_and_fails_only_where_asked(tmp_path, monkeypatch, metrics, strict, code):
+    found = Comparison([], ["a", "b"], DELTAS[DELTAS["metric"].isin(metrics)])
+    monkeypatch.setattr(compare, "compare", lambda runs: found)
+    monkeypatch.setattr(compare, "write_comparison", lambda found, output: output)
+    command = ["compare", "a", "b", "--output", str(tmp_path / "page.html"), *(["--strict"] if strict else [])]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == code, result.output
+    said = "b: relation -0.105 (95 % interval -0.368 to +0.105, so it may be chance) against a"
+    assert (said in result.output) == ("relation" in metrics)
 
 
 def test_runs_without_a_common_image_are_refused():

@@ -5,8 +5,8 @@ from PIL import Image
 
 from clipcap_lib import pipeline
 from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.experiment import Data
 from clipcap_lib.pipeline import Job, job_hash
+from clipcap_lib.settings import Data
 
 
 @pytest.fixture

@@ -119,41 +119,121 @@ def test_words_are_weighed_by_training_captions_alone():
     assert cider_agreement(by_hand, "jieba")(texts) == study.training_agreement(CAPTIONS, "zh")(texts)
 
 
-def strategies(**rows):
-    columns = ["CIDEr-D", "distinct-2", "captions/s"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns)
+# --- what is concluded ---------------------------------------------------------------------------------------------
 
 
-def by_image(**scores):
-    return pd.DataFrame(scores)
+def tried(cider: dict[str, np.ndarray | list[float]], **columns: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of strategies that goes with their CIDEr-D by image, as `try_strategy` measures it."""
+    by_image = pd.DataFrame(cider)
+    other = {"distinct-2": [0.2] * len(cider), "captions/s": [50.0] * len(cider)} | columns
+    return pd.DataFrame({"CIDEr-D": by_image.mean(), **other}, index=by_image.columns), by_image
 
 
-def test_the_conclusion_names_the_best_and_measures_contrastive_search_by_the_first():
-    table = strategies(greedy=(1.0, 0.2, 50), beam=(1.5, 0.1, 20), contrastive=(0.9, 0.3, 25), sample=(0.8, 0.3, 40))
-    sentences = study.conclude(table, by_image(greedy=[0.0, 2.0], beam=[0.5, 2.5], contrastive=[1.8, 0.0]))
-    assert sentences == [
-        "On 2 test pictures, beam has the highest CIDEr-D, 1.50, at 20 captions a second.",
-        "greedy: CIDEr-D 1.00 at 50 captions a second.",
-        "beam against greedy, picture by picture: CIDEr-D +0.50 (95 % interval +0.50 to +0.50), "
-        "distinct-2 -10.0 points, at 0.40 of its speed.",
-        "contrastive against greedy, picture by picture: CIDEr-D -0.10 (95 % interval -2.00 to +1.80, so it may be "
-        "chance), distinct-2 +10.0 points, at 0.50 of its speed.",
+def noise(seed: int, mean: float, images: int = 100) -> np.ndarray:
+    """Scores around a mean that they meet exactly."""
+    values = np.random.default_rng(seed).normal(0, 1, images)
+    return values - values.mean() + mean
+
+
+def naive_edges(difference: np.ndarray, share: float) -> list[float]:
+    """A bootstrap over pictures, drawn one by one."""
+    rng = np.random.default_rng(11)
+    means = [difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(20_000)]
+    return np.quantile(means, [(1 - share) / 2, (1 + share) / 2]).tolist()
+
+
+def edges_in(text: str) -> list[float]:
+    return [float(edge) for edge in text.split("interval ")[1].split(",")[0].rstrip(").").split(" to ")]
+
+
+def test_nothing_is_clearly_better_where_the_interval_of_the_highest_holds_0():
+    base = noise(0, 3.7)
+    scores = {"greedy": base, "best-of-n n:8": base + noise(1, 0.12), "beam width:5": base + noise(2, -0.02)}
+    headline, *rest = study.conclude(*tried(scores, **{"captions/s": [50.0, 10.0, 20.0]}))
+    low, high = edges_in(headline)
+    assert headline == (
+        "Nothing is clearly better than greedy on 100 test pictures: best-of-n n:8 has the highest CIDEr-D, 3.82 "
+        f"against 3.70, but the difference of +0.12 may be chance (interval {low:+.2f} to {high:+.2f}, 95 % for all 2 "
+        "comparisons together, Bonferroni)."
+    )
+    assert [low, high] == pytest.approx(naive_edges(noise(1, 0.12), 0.975), abs=0.02)
+    assert rest[0] == "greedy has a CIDEr-D of 3.70 at 50 captions a second."
+    assert rest[1].startswith("best-of-n n:8 against greedy, picture by picture: CIDEr-D +0.12 (95 % interval")
+    assert rest[1].endswith("so it may be chance), distinct-2 +0.0 points, at 0.20 of its speed.")
+    assert len(rest) == 2
+
+
+def test_what_is_clearly_better_and_what_is_clearly_worse_are_named():
+    base = noise(0, 3.0)
+    scores = {
+        "greedy": base,
+        "beam width:5": base + 0.5,
+        "mbr n:8": base + 0.2,
+        "sample": base - 1,
+        "magic": base + noise(1, 0),
+    }
+    found = study.conclude(*tried(scores))
+    assert found[:3] == [
+        "Clearly better than greedy on 100 test pictures: beam width:5, CIDEr-D 3.50 against 3.00 (+0.50, interval "
+        "+0.50 to +0.50) and mbr n:8, CIDEr-D 3.20 against 3.00 (+0.20, interval +0.20 to +0.20); intervals are 95 % "
+        "for all 4 comparisons together, Bonferroni.",
+        "Clearly worse: sample, CIDEr-D 2.00 against 3.00 (-1.00, interval -1.00 to -1.00).",
+        "greedy has a CIDEr-D of 3.00 at 50 captions a second.",
     ]
 
 
+def test_what_is_clear_alone_may_not_be_clear_among_many():
+    # z = 2.2: outside of 95 %, inside of what ten comparisons leave each.
+    rest = {f"sample top_k:{k}": noise(0, 3.0) for k in range(2, 11)}
+    scores = {"greedy": noise(0, 3.0), "contrastive": noise(0, 3.0) + noise(1, 0.22) / noise(1, 0).std()}
+    alone = study.conclude(*tried(scores))
+    assert alone[0].startswith("Clearly better than greedy on 100 test pictures: contrastive")
+    assert alone[0].endswith("; intervals are 95 %.")
+    among = study.conclude(*tried(scores | rest))
+    assert among[0].startswith("Nothing is clearly better than greedy")
+    assert "95 % for all 10 comparisons together" in among[0]
+    assert "not clear among 10 comparisons" in among[-1]
+    assert "may be chance" not in among[-1]
+
+
+def test_a_first_strategy_that_nothing_beats_is_the_highest_itself():
+    base = noise(0, 3.0)
+    headline, *rest = study.conclude(*tried({"greedy": base, "contrastive": base - noise(1, 0.1)}))
+    assert headline == (
+        "Nothing is clearly better than greedy on 100 test pictures: it has the highest CIDEr-D itself, 3.00."
+    )
+    assert len(rest) == 2
+    assert rest[1].startswith("contrastive against greedy, picture by picture: CIDEr-D -0.10 (95 % interval -")
+
+
+def test_few_pictures_rank_nothing():
+    found = study.conclude(*tried({"greedy": [1.0] * 29, "contrastive": [2.0] * 29}))
+    assert found == ["29 test pictures are too few to rank strategies: at least 30 are needed."]
+    assert "Clearly better" in study.conclude(*tried({"greedy": [1.0] * 30, "contrastive": [2.0] * 30}))[0]
+
+
 def test_wholly_right_captions_are_told_where_they_are_known():
-    table = strategies(greedy=(1.0, 0.2, 50), contrastive=(1.5, 0.2, 50)).assign(all=[0.7, 0.6])
-    sentence = study.conclude(table, by_image(greedy=[1.0, 1.0], contrastive=[1.5, 1.5]))[-1]
+    table, cider = tried({"greedy": [1.0] * 30, "contrastive": [1.5] * 30})
+    sentence = study.conclude(table.assign(all=[0.7, 0.6]), cider)[-1]
     assert "wholly right captions -10.0 points" in sentence
 
 
 def test_no_difference_has_no_sign_of_a_fall():
-    table = strategies(greedy=(1.0, 0.2, 50), contrastive=(0.999, 0.1999, 25))
-    sentence = study.conclude(table, by_image(greedy=[1.0, 1.0], contrastive=[0.999, 0.999]))[-1]
-    assert "CIDEr-D +0.00 (95 % interval +0.00 to +0.00), distinct-2 +0.0 points" in sentence
+    scores = {"greedy": [1.0] * 30, "contrastive": [0.999] * 30}
+    sentence = study.conclude(*tried(scores, **{"distinct-2": [0.2, 0.1999]}))[-1]
+    assert "CIDEr-D +0.00 (95 % interval +0.00 to +0.00" in sentence
+    assert "distinct-2 +0.0 points" in sentence
+
+
+def test_differences_add_up_as_printed():
+    base = noise(0, 3.004)
+    headline = study.conclude(*tried({"greedy": base, "beam": base + 0.012}))[0]
+    assert "beam, CIDEr-D 3.02 against 3.00 (+0.02" in headline  # unrounded, the difference is 0.01
 
 
 def test_nothing_is_compared_with_itself():
-    cider = by_image(greedy=[1.0, 0.8], contrastive=[1.0, 1.0])
-    assert len(study.conclude(strategies(greedy=(1.0, 0.2, 50)), cider)) == 1
-    assert len(study.conclude(strategies(contrastive=(1.0, 0.2, 50), greedy=(0.9, 0.2, 50)), cider)) == 1
+    assert study.conclude(*tried({"greedy": [1.0] * 40})) == [
+        "On 40 test pictures greedy, the only strategy tried, has a CIDEr-D of 1.00 at 50 captions a second."
+    ]
+    found = study.conclude(*tried({"contrastive": [1.0] * 40, "greedy": [0.9] * 40}))
+    assert not [sentence for sentence in found if sentence.startswith("contrastive against")]

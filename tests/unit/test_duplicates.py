@@ -12,8 +12,8 @@ from PIL import Image
 from clipcap_lib.captions import load_corpus, split_by_image
 from clipcap_lib.corpora import prepare_corpus
 from clipcap_lib.duplicates import _alike, describe_overlap, picture_keys
-from clipcap_lib.experiment import Data
 from clipcap_lib.pictures import difference_hash
+from clipcap_lib.settings import Data
 
 
 def photograph(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:

@@ -11,7 +11,7 @@ from clipcap_lib.captions import read_captions
 from clipcap_lib.corpora import corpus_features, prepare_corpus
 from clipcap_lib.embedding_pickles import read_embedding_pickle
 from clipcap_lib.encoders import load_encoder
-from clipcap_lib.experiment import Data
+from clipcap_lib.settings import Data
 
 D = 512
 

@@ -63,7 +63,7 @@ def imported(tmp_path, language_model, project):
     torch.manual_seed(0)
     config = ClipCapConfig(
         mapping="mlp", tuning="full", encoder=encoder, language_model=language_model, clip_size=512, prefix_length=3,
-        constants=2, mapper_layers=1, mapper_heads=4,
+        clip_length=2, mapper_layers=1, mapper_heads=4,
     )  # fmt: skip
     ClipCapModel.build(config).save_pretrained(tmp_path / "imported/model")
     write_json(tmp_path / "imported/params.json", config.model_dump() | {"language": "zh"})

@@ -1,6 +1,7 @@
 """Pages: failures are red with their cell, figures are described by their heading, the gallery finds its own."""
 
 import base64
+import re
 import shutil
 
 import nbformat
@@ -9,10 +10,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.experiment import load_experiment
+from clipcap_lib.experiment import Experiment, load_experiment
 from clipcap_lib.gallery import FIGURES, first_figure_under
 from clipcap_lib.pipeline import Job, Outcome, partial_folder
-from clipcap_lib.report import render_notebook, write_report
+from clipcap_lib.report import SECTIONS, render_notebook, write_report
+from clipcap_lib.settings import Data
 
 PNG = base64.b64encode(b"\x89PNG picture").decode()
 
@@ -70,3 +72,48 @@ def test_a_failed_notebook_is_named_with_its_cell(project, tmp_path):
         text = path.read_text(encoding="utf-8")
         assert "cell 7: ValueError: &lt;too bad&gt;" in text
         assert "failed" in text
+
+
+def said(page: str) -> str:
+    """What a page says to who does not unfold the code."""
+    return re.sub(r'<details class="code">.*?</details>|<style>.*?</style>', "", page, flags=re.DOTALL)
+
+
+def report_of(experiment: Experiment, notebooks, reports) -> str:
+    """The report over notebooks as they are committed, whose code and texts are those of any corpus."""
+    outcomes = []
+    for name in SECTIONS:
+        job = Job(name, reports / experiment.name / "notebooks" / name, {})
+        job.folder.mkdir(parents=True)
+        shutil.copy(notebooks / f"{name}.ipynb", job.folder / "notebook.ipynb")
+        outcomes.append(Outcome(job, "done", 1.0))
+    return said(write_report(experiment, outcomes, reports).read_text(encoding="utf-8"))
+
+
+def test_a_report_of_photographs_says_nothing_of_emoji_scenes(project, tmp_path):
+    scenes = load_experiment(project / "notebooks" / "experiments" / "emoji-tiny.yaml")
+    data = Data(corpus="files", captions_file="captions.csv", images_folder="photographs")
+    photographs = scenes.model_copy(update={"name": "photographs", "title": "Photographs", "data": data})
+    page = report_of(photographs, project / "notebooks", tmp_path)
+    only_scenes = "(?i)emoji|scene|✓|five ways|what the pictures show|name the right things|compositions"
+    assert re.findall(only_scenes, page) == []
+    assert "The same pictures, every run" in page  # the rest is there
+    other = report_of(scenes, project / "notebooks", tmp_path)
+    for words in ("Emoji scenes are drawn", "What the pictures show", "✓ means", "name the right things", "OpenMoji"):
+        assert words in other
+
+
+def test_cells_on_scenes_are_shown_with_scenes_only(tmp_path):
+    tagged = {"tags": ["scenes"]}
+    cells = [
+        new_markdown_cell("## Any corpus"), new_markdown_cell("## Only scenes", metadata=tagged),
+        figure_cell("scene()", ("scenes",)), new_code_cell("anything()"),
+    ]  # fmt: skip
+    nbformat.write(new_notebook(cells=cells), path := tmp_path / "notebook.ipynb")
+    assert "Only scenes" in render_notebook(path)
+    assert "Figure: Only scenes" in render_notebook(path)
+    body = render_notebook(path, scenes=False)
+    assert "Any corpus" in body
+    assert "anything" in body
+    assert "Only scenes" not in body
+    assert "<img" not in body

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.experiment import COMPARED
+from clipcap_lib.settings import COMPARED
 from clipcap_lib.strategies import Contrastive, Magic, build_strategy, parse_strategy
 
 

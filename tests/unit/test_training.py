@@ -16,7 +16,8 @@ from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
 from clipcap_lib.dataset import batches
 from clipcap_lib.files import InUseError
 from clipcap_lib.history import History
-from clipcap_lib.training import Trainer, TrainingSettings, chosen_precision, dev_loss, train
+from clipcap_lib.settings import TrainingSettings
+from clipcap_lib.training import Trainer, chosen_precision, dev_loss, train
 
 SETTINGS = TrainingSettings(
     steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,

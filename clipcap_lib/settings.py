@@ -1,0 +1,216 @@
+"""The settings of an experiment by section, checked: data, models, training, decoding; one default for each key."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from clipcap_lib.spelling import nearest
+from clipcap_lib.strategies import parse_strategy
+
+Language = Literal["zh", "en"]
+MAPPINGS = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear"}
+"""The known mapping networks by name, with the word for each; `mapping.register_mapper` adds to them."""
+RENAMED = {"constants": "clip_length"}  # keys of earlier versions, which are still read
+
+
+def _known_mapping(name: str) -> str:
+    if name not in MAPPINGS:
+        raise ValueError(f"{name!r} is not one of {', '.join(MAPPINGS)}{nearest(name, list(MAPPINGS))}")
+    return name
+
+
+Mapping = Annotated[str, AfterValidator(_known_mapping)]
+Tuning = Literal["frozen", "lora", "full"]
+Duplicates = Literal["bytes", "perceptual"]
+COMPARED = [
+    "greedy", "beam width:5", "sample top_k:10", "sample top_p:0.9", "sample typical_p:0.9", "sample min_p:0.1",
+    "contrastive k:4 alpha:0.1", "contrastive k:4 alpha:0.6", "magic k:4 alpha:0.1 beta:0.5", "best-of-n n:8",
+    "mbr n:8",
+]  # fmt: skip
+
+
+class Section(BaseModel):
+    """Settings that refuse unknown keys; keys of earlier versions are read under their new names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_new_names(cls, content: Any) -> Any:
+        return with_new_names(content) if isinstance(content, dict) else content
+
+
+class Data(Section):
+    """The corpus: generated emoji scenes, or your own files (captions, folder of images, optional split file)."""
+
+    corpus: Literal["emoji-scenes", "files"] = "emoji-scenes"
+    language: Language = "zh"
+    train_images: int = Field(12000, ge=0, description="emoji scenes only: files use what the other splits leave")
+    dev_images: int = Field(300, gt=0)
+    test_images: int = Field(500, gt=0)
+    compositional_images: int = Field(500, ge=0, description="emoji scenes only: held-out pairs and counts")
+    data_seed: int = 1
+    captions_file: str | None = None
+    dev_captions_file: str | None = Field(None, description="with test_captions_file: a file for each split")
+    test_captions_file: str | None = None
+    images_folder: str | None = Field(None, description="not needed for a .pkl, which brings its embeddings")
+    splits_file: str | None = None
+    duplicates: Duplicates = Field(
+        "bytes", description="files only: which pictures are one and stay in one split; perceptual: saved anew too"
+    )
+    dev_split: Literal["image", "caption"] = Field(
+        "image", description="caption, as published: dev captions drawn from all captions, so training saw their images"
+    )
+
+    @property
+    def has_pictures(self) -> bool:
+        """False where a published pickle brings embeddings and no pictures."""
+        return self.corpus == "emoji-scenes" or self.images_folder is not None
+
+    @property
+    def caption_files(self) -> dict[str, Path]:
+        """The caption files by split; a single one stands as `train`."""
+        named = {"train": self.captions_file, "dev": self.dev_captions_file, "test": self.test_captions_file}
+        return {split: Path(name) for split, name in named.items() if name}
+
+    @model_validator(mode="after")
+    def _files_are_named(self) -> "Data":
+        pickled = bool(self.captions_file and self.captions_file.endswith(".pkl"))
+        if self.corpus == "files" and not (self.captions_file and (self.images_folder or pickled)):
+            raise ValueError("corpus: files needs captions_file and images_folder")
+        if (self.dev_captions_file is None) != (self.test_captions_file is None):
+            raise ValueError("dev_captions_file and test_captions_file go together: a file for each split")
+        if self.splits_file and self.test_captions_file:
+            raise ValueError("the splits come from splits_file or from a caption file each, not from both")
+        return self
+
+
+WITHOUT_EFFECT = {
+    "files": {
+        "train_images": "training takes the images that dev and test leave",
+        "compositional_images": "only emoji scenes have a compositional test",
+    },
+    "emoji-scenes": dict.fromkeys(
+        ("captions_file", "dev_captions_file", "test_captions_file", "images_folder", "splits_file", "duplicates"),
+        "emoji scenes are drawn with their captions and splits",
+    ),
+}
+
+
+class Models(Section):
+    """The pretrained models and the shape of the mapping network."""
+
+    encoder: str = "clip:data/models/tiny-clip.pt"
+    language_model: str = "data/models/tiny-gpt2-zh"
+    prefix_length: int = Field(10, gt=0)
+    clip_length: int = Field(10, gt=0, description="image tokens inside BERT and transformer, as rmokady names it")
+    mapper_layers: int = Field(8, gt=0)
+    mapper_heads: int = Field(8, gt=0)
+    normalize: bool = False
+    lora_rank: int = Field(8, gt=0)
+    max_caption_tokens: int = Field(40, gt=1)
+    stop_token: str | None = Field(
+        None, description="ends a caption that holds it, such as '.'; no end is then trained"
+    )
+
+
+class OneRun(Section):
+    """What tells one run of the grid from the others."""
+
+    mapping: Mapping
+    tuning: Tuning
+    seed: int = 0
+
+
+class TrainingSettings(Section):
+    """How to train. Published values (ClipCap-Chinese): learning rate 2e-5, 5,000 warm-up steps, 40 captions a step."""
+
+    steps: int = Field(gt=0, description="optimiser steps")
+    images_per_step: int = Field(32, gt=0)
+    captions_per_image: int = Field(1, gt=0, description="captions packed behind each image's prefix")
+    learning_rate: float = Field(2e-5, gt=0, description="AdamW peak learning rate of the mapping network")
+    language_model_learning_rate: float = Field(
+        2e-5, gt=0, description="the same for what is tuned of the language model"
+    )
+    warmup_steps: int = Field(5000, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    evaluate_every: int = Field(100, gt=0, description="steps")
+    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    patience: int = Field(10, gt=0, description="evaluations without a better dev loss before training stops")
+    keep: Literal["best", "last"] = Field("best", description="last: the final weights, and no early stop")
+    padding_in_loss: bool = Field(
+        False, description="captions filled up to max_caption_tokens, and the filling trained"
+    )
+
+    @property
+    def warmup_note(self) -> str:
+        """What it means that training ends in its warm-up; empty where it does not."""
+        if self.steps >= self.warmup_steps:
+            return ""
+        return (
+            f"training ends in its warm-up, at step {self.steps:,} of {self.warmup_steps:,}: the learning rate reaches "
+            f"only {100 * self.steps / self.warmup_steps:.0f} % of its peak; lower warmup_steps or raise steps"
+        )
+
+
+class Decoding(Section):
+    """How captions are made in the report, each strategy as `parse_strategy` reads it."""
+
+    strategy: str = Field("greedy", description="of the captions every run is judged by")
+    max_new_tokens: int = Field(40, gt=0)
+    strategies: list[str] = Field(COMPARED, min_length=1, description="compared by notebook 05 on the best run")
+    decoding_images: int = Field(100, gt=0, description="test images that notebooks 05 and 06 caption anew")
+    grid_k: list[Annotated[int, Field(gt=0)]] = Field(
+        [2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha"
+    )
+    grid_alpha: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.0, 0.1, 0.3, 0.6, 0.9], min_length=1)
+
+    @field_validator("strategy")
+    @classmethod
+    def _is_a_strategy(cls, text: str) -> str:
+        parse_strategy(text)
+        return text
+
+    @field_validator("strategies")
+    @classmethod
+    def _are_strategies(cls, texts: list[str]) -> list[str]:
+        return [cls._is_a_strategy(text) for text in texts]
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def with_new_names(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings of any version under the names of this one."""
+    return {RENAMED.get(key, key): value for key, value in content.items()}
+
+
+def pick(kind: type[Kind], parameters: dict[str, Any]) -> Kind:
+    """The section whose fields stand, by name, among a notebook's or a run's parameters; an empty string is `None`.
+
+    Raises `ValueError`, in one line, naming each parameter that does not fit.
+    """
+    named = with_new_names(parameters)
+    known = {key: named[key] for key in kind.model_fields if key in named}
+    try:
+        return kind(**{key: None if value == "" else value for key, value in known.items()})
+    except ValidationError as error:
+        raise ValueError("; ".join(map(explain, error.errors()))) from None
+
+
+def explain(problem: dict[str, Any], keys: list[str] | None = None) -> str:
+    """A problem that pydantic found, in one plain line; `keys` are the valid ones where a key is unknown."""
+    place, given = ".".join(map(str, problem["loc"])), problem.get("input")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key {place!r}{nearest(str(problem['loc'][-1]), keys or [])}"
+        case "missing":
+            return f"key {place!r} is missing"
+        case "literal_error":
+            choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            return f"{place}: {given!r} is not one of {', '.join(choices)}{nearest(str(given), choices)}"
+        case "value_error":  # our own words, which name what was given
+            return ": ".join(filter(None, (place, problem["msg"].removeprefix("Value error, "))))
+        case _:
+            return f"{place or 'file'}: {problem['msg']}" + ("" if isinstance(given, dict) else f", not {given!r}")
