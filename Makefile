@@ -57,10 +57,10 @@ lint: $(STAMP) ## check style, format, and that notebooks carry no outputs
 	find notebooks -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' -exec $(VENV_BIN)/nbstripout --verify --keep-id {} +
 
 bench: $(STAMP) ## measure training and decoding speed
-	$(VENV_BIN)/python -m clipcap_lib.bench
+	$(VENV_BIN)/python -m clipcap_lib.bench.speed
 
 rehearse: $(STAMP) ## run flickr30k-cn at full scale on generated pictures and random weights: speed and memory
-	$(VENV_BIN)/python -m clipcap_lib.rehearsal
+	$(VENV_BIN)/python -m clipcap_lib.bench.rehearsal
 
 gallery: $(STAMP) ## rebuild reports/gallery, the committed examples
 	$(VENV_BIN)/clipcap gallery

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from clipcap_lib.scene_language import Scene, read_caption, score_caption
+from clipcap_lib.emoji.language import Scene, read_caption, score_caption
 from clipcap_lib.settings import Language
 
 ATTRIBUTES = ["objects", "count", "size", "background", "relation", "all"]

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from clipcap_lib.attributes import ATTRIBUTES
-from clipcap_lib.pictures import open_picture
-from clipcap_lib.scene_language import Scene, wrong_spans
+from clipcap_lib.emoji.language import Scene, wrong_spans
+from clipcap_lib.images import open_picture
 from clipcap_lib.settings import Language
 
 FAINT, RIGHT, WRONG = "#5c6b7a", "#2f7d32", "#b3261e"

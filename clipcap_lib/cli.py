@@ -14,16 +14,16 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from clipcap_lib.doctor import Finding, check_environment, check_experiment
-from clipcap_lib.experiment import Experiment, ExperimentError, find_experiment, load_experiment
+from clipcap_lib.decoding.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
 from clipcap_lib.files import InUseError, claim
-from clipcap_lib.pictures import open_picture
+from clipcap_lib.images import open_picture
+from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
+from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.runs import enter_project, write_json
-from clipcap_lib.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
 
 if TYPE_CHECKING:
-    from clipcap_lib.captioning import Captioner
-    from clipcap_lib.rules import Caption
+    from clipcap_lib.decoding.constraints import Caption
+    from clipcap_lib.explore.captioner import Captioner
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
@@ -56,9 +56,9 @@ def run(
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
-    from clipcap_lib.board import run_with_board
-    from clipcap_lib.pipeline import ParameterError, is_fresh, plan_jobs
     from clipcap_lib.report import write_report
+    from clipcap_lib.runner.pipeline import ParameterError, is_fresh, plan_jobs
+    from clipcap_lib.runner.progress import run_with_board
 
     console = Console()
     experiment = find_experiment(experiment)
@@ -169,7 +169,7 @@ def caption(
         how = parse_strategy(" ".join([strategy, *given]))
         for image in images:
             open_picture(image)  # before a model is loaded for a picture that is not there
-        from clipcap_lib.captioning import Captioner, needs_project
+        from clipcap_lib.explore.captioner import Captioner, needs_project
 
         if needs_project(run):
             enter_project(run)
@@ -223,7 +223,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="numbers instead of a table")] = False,
 ) -> None:
     """Score a caption file against a reference file."""
-    from clipcap_lib.scoring import score_files
+    from clipcap_lib.runner.scoring import score_files
 
     with _refusing(ValueError, RuntimeError, OSError):
         scores = score_files(captions, references, language, tokeniser)
@@ -272,7 +272,7 @@ def import_(
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write, for `caption --run`")],
 ) -> None:
     """Import a checkpoint of ClipCap-Chinese, rmokady's code or the Lightning rewrite."""
-    from clipcap_lib.checkpoints import import_checkpoint
+    from clipcap_lib.published.checkpoints import import_checkpoint
 
     with _refusing(ValueError, OSError):
         output.mkdir(parents=True, exist_ok=True)  # before the work is done for nothing

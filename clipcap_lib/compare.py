@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from clipcap_lib import cards, figures
 from clipcap_lib.comparison import caption_scores
-from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.metrics import paired_difference
+from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.metrics.reference import paired_difference
 from clipcap_lib.report import write_page
 from clipcap_lib.runs import Run, finished_in, read_json, read_run
 from clipcap_lib.settings import Data, pick

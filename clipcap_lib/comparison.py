@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from clipcap_lib.attributes import ATTRIBUTES, ENOUGH_PICTURES
-from clipcap_lib.corpora import prepare_corpus
+from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding_study import training_frequencies
-from clipcap_lib.metrics import DocumentFrequencies, paired_difference, score
+from clipcap_lib.metrics.reference import DocumentFrequencies, paired_difference, score
+from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
 from clipcap_lib.runs import Run, loss_curve, summary_table
 from clipcap_lib.settings import Data, pick
-from clipcap_lib.tokenization import DEFAULT, Tokeniser
 
 NAMES = {"mlp": "MLP", "bert": "BERT", "transformer": "the transformer", "linear": "the linear mapping"}
 WAYS = {"frozen": "frozen", "lora": "tuned by LoRA", "full": "tuned"}

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.decoding.strategies import Contrastive
 from clipcap_lib.decoding_study import hidden_states
-from clipcap_lib.language_models import lm_head
+from clipcap_lib.language_model import lm_head
 from clipcap_lib.model import ClipCapModel, readable
-from clipcap_lib.strategies import Contrastive
 
 
 @torch.inference_mode()

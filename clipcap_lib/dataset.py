@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from clipcap_lib.batches import CaptionTokens, Packed, Padding, pack
 from clipcap_lib.features import Features
+from clipcap_lib.packing import CaptionTokens, Packed, Padding, pack
 from clipcap_lib.settings import TrainingSettings
 
 

@@ -13,16 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipcap_lib.attributes import ENOUGH_PICTURES
-from clipcap_lib.clip_score import clip_scores, ref_clip_scores
-from clipcap_lib.decoding import Caption, Constraints, decode
+from clipcap_lib.decoding.decode import Caption, Constraints, decode
+from clipcap_lib.decoding.reranking import Utility
+from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.language_models import lm_head
-from clipcap_lib.metrics import DocumentFrequencies, Scores, cider_agreement, diversity, paired_difference, score
+from clipcap_lib.language_model import lm_head
+from clipcap_lib.metrics.clip_score import clip_scores, ref_clip_scores
+from clipcap_lib.metrics.reference import (
+    DocumentFrequencies,
+    Scores,
+    cider_agreement,
+    diversity,
+    paired_difference,
+    score,
+)
+from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser, tokenise
 from clipcap_lib.model import ClipCapModel, readable
-from clipcap_lib.reranking import Utility
 from clipcap_lib.settings import Language
-from clipcap_lib.strategies import parse_strategy
-from clipcap_lib.tokenization import DEFAULT, Tokeniser, tokenise
 
 PASSES, SECONDS = 3, 1.0  # a strategy is timed three times, for 0.2 s are all noise; none is begun after a second
 TAIL_RESAMPLES = 10_000  # ten comparisons leave half a percent to both tails of an interval

@@ -12,11 +12,10 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModel, AutoProcessor, ProcessorMixin
 
-from clipcap_lib.devices import best_device
+from clipcap_lib.images import READING
 from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip, load_clip
-from clipcap_lib.pictures import READING
-from clipcap_lib.quiet import no_progress_bars
 from clipcap_lib.settings import Language
+from clipcap_lib.system import best_device, no_progress_bars
 
 
 @dataclass(frozen=True)

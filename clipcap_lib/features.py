@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from clipcap_lib.digests import MANIFEST, bytes_digest, file_digests
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.pictures import open_picture
+from clipcap_lib.images import open_picture
 
 OLDER = ("vectors.f16", "digests.txt")  # the store of earlier versions
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from clipcap_lib.attributes import ATTRIBUTES, ENOUGH_PICTURES
-from clipcap_lib.pictures import open_picture
+from clipcap_lib.images import open_picture
 from clipcap_lib.runs import Run, loss_curve
 
 FONTS = ["DejaVu Sans", "Noto Sans SC"]

@@ -2,8 +2,9 @@
 
 import datetime
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -55,3 +56,21 @@ def claim(place: Path, wait: float = 0.0) -> FileLock:
     since = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
     path.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since}\n", encoding="utf-8")
     return lock
+
+
+def write_once(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder, unless it is there; it is there only when it is whole.
+
+    Another process that wants the same folder waits until it is there.
+    """
+    if folder.exists():
+        return
+    claimed = claim(folder, wait=FOREVER)
+    try:
+        if not folder.exists():
+            partial = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            write(partial)
+            partial.rename(folder)
+    finally:
+        claimed.release()

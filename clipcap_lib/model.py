@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from clipcap_lib.batches import Packed, additive_mask, end_token
-from clipcap_lib.devices import best_device
-from clipcap_lib.language_models import lm_head, load_language_model, weights_sha256
+from clipcap_lib.decoding.shared_prefix import check_shared_prefix
+from clipcap_lib.language_model import lm_head, load_language_model, weights_sha256
 from clipcap_lib.mapping import MapperSize, build_mapper
+from clipcap_lib.packing import Packed, additive_mask, end_token
 from clipcap_lib.settings import Mapping, Models, Tuning, with_new_names
-from clipcap_lib.shared_prefix import check_shared_prefix
+from clipcap_lib.system import best_device
 
 
 class ClipCapConfig(BaseModel):

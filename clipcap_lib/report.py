@@ -15,10 +15,10 @@ from nbconvert import HTMLExporter
 from ruamel.yaml import YAML
 
 from clipcap_lib.chinese_font import font_face
-from clipcap_lib.emoji_scenes import ATTRIBUTION
-from clipcap_lib.experiment import Experiment
+from clipcap_lib.emoji.scenes import ATTRIBUTION
 from clipcap_lib.files import claim, replacing
-from clipcap_lib.pipeline import Job, Outcome, partial_folder
+from clipcap_lib.runner.experiment import Experiment
+from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import loss_curve, read_json, write_json
 from clipcap_lib.settings import WITHOUT_EFFECT
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from clipcap_lib.spelling import nearest
-from clipcap_lib.strategies import parse_strategy
+from clipcap_lib.decoding.strategies import parse_strategy
+from clipcap_lib.system import nearest
 
 Language = Literal["zh", "en"]
 MAPPINGS = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear"}

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipcap_lib.batches import Padding
 from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
 from clipcap_lib.dataset import Split, batches
 from clipcap_lib.files import claim
 from clipcap_lib.history import History
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.packing import Padding
 from clipcap_lib.settings import TrainingSettings
 
 Precision = Literal["float32", "bf16"]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel
 
-from clipcap_lib.batches import tokenize_captions
 from clipcap_lib.dataset import Split
 from clipcap_lib.features import Features
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.packing import tokenize_captions
 
 torch.set_num_threads(1)  # the models are so small that a second thread only waits
 WORDS = list("猫狗车草地上有一只两辆在的左右边，")

@@ -3,8 +3,8 @@
 import pytest
 from published_example import GIVEN, MADE
 
-from clipcap_lib.java_metrics import add_java_metrics, java_version
-from clipcap_lib.metrics import score
+from clipcap_lib.metrics.java import add_java_metrics, java_version
+from clipcap_lib.metrics.reference import score
 
 
 @pytest.mark.skipif(java_version() is None, reason="METEOR needs Java, which is not on the PATH")

@@ -5,9 +5,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from clipcap_lib import pipeline
-from clipcap_lib.experiment import find_experiment, load_experiment, run_id
-from clipcap_lib.pipeline import (
+from clipcap_lib.runner import pipeline
+from clipcap_lib.runner.experiment import find_experiment, load_experiment, run_id
+from clipcap_lib.runner.pipeline import (
     Job,
     ParameterError,
     check_parameters,

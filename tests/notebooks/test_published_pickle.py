@@ -9,9 +9,9 @@ import torch
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
+from clipcap_lib.emoji.language import captions
 from clipcap_lib.runs import read_json
-from clipcap_lib.scene_language import captions
-from clipcap_lib.tiny_clip_quality import fresh_scenes
+from clipcap_lib.tiny.quality import fresh_scenes
 
 pytestmark = pytest.mark.notebooks
 EXPERIMENT = """

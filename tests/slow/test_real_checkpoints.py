@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from plain_clipcap import Sizes, mapper_weights, plain_gpt2, plain_mapper
 from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel
 
-from clipcap_lib.batches import pack
-from clipcap_lib.checkpoints import import_checkpoint
+from clipcap_lib.packing import pack
+from clipcap_lib.published.checkpoints import import_checkpoint
 
 pytestmark = pytest.mark.slow
 CHINESE, ENGLISH = 21_128, 50_257

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clipcap_lib.batches import Padding, pack, tokenize_captions
+from clipcap_lib.packing import Padding, pack, tokenize_captions
 
 
 def unpacked_loss(model, features, captions_per_image):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clipcap_lib.captions import load_corpus, read_captions
+from clipcap_lib.corpus.readers import load_corpus, read_captions
 
 COCO = {
     "info": {}, "licenses": [],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipcap_lib.captioning import Captioner
+from clipcap_lib.explore.captioner import Captioner
 from clipcap_lib.runs import write_json
 
 

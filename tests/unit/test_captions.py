@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipcap_lib.captions import load_corpus, read_captions, read_splits, split_by_image, statistics
-from clipcap_lib.pictures import picture_fault
+from clipcap_lib.corpus.readers import load_corpus, read_captions, read_splits, split_by_image, statistics
+from clipcap_lib.images import picture_fault
 
 
 def jpeg(progressive: bool = False, mode: str = "RGB") -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clipcap_lib.clip_score import clip_scores, ref_clip_scores
+from clipcap_lib.metrics.clip_score import clip_scores, ref_clip_scores
 
 VECTORS = {"cat": [1.0, 0.0], "both": [1.0, 1.0], "no": [-1.0, 0.0], "猫": [2.0, 0.0]}
 

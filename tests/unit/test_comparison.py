@@ -10,7 +10,7 @@ import pytest
 
 from clipcap_lib import comparison
 from clipcap_lib.comparison import caption_scores, conclude, images_until, seed_interval, still_falling
-from clipcap_lib.metrics import DocumentFrequencies, score
+from clipcap_lib.metrics.reference import DocumentFrequencies, score
 from clipcap_lib.runs import Run, read_runs
 
 RATES = {"learning_rate": 1e-3, "language_model_learning_rate": 1e-3}

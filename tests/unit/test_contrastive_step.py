@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from clipcap_lib.contrastive_step import contrastive_step
-from clipcap_lib.decoding import Constraints, decode
-from clipcap_lib.strategies import Contrastive
+from clipcap_lib.decoding.decode import Constraints, decode
+from clipcap_lib.decoding.strategies import Contrastive
 
 
 @pytest.mark.parametrize("history", ["all", "generated"])

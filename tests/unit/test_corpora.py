@@ -3,9 +3,9 @@
 import pytest
 from PIL import Image
 
-from clipcap_lib import pipeline
-from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.pipeline import Job, job_hash
+from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.runner import pipeline
+from clipcap_lib.runner.pipeline import Job, job_hash
 from clipcap_lib.settings import Data
 
 

@@ -28,16 +28,15 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-import clipcap_lib.beam
-import clipcap_lib.continuation
-import clipcap_lib.contrastive
-import clipcap_lib.fast_gpt2
-from clipcap_lib.continuation import Continuation, Departure
-from clipcap_lib.decoding import Constraints, decode, to_text
-from clipcap_lib.fast_gpt2 import Affine, is_plain_gpt2
-from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.sampling import draw, filtered
-from clipcap_lib.strategies import (
+import clipcap_lib.decoding.beam
+import clipcap_lib.decoding.contrastive
+import clipcap_lib.decoding.fast_gpt2
+import clipcap_lib.decoding.kv_cache
+from clipcap_lib.decoding.decode import Constraints, decode, to_text
+from clipcap_lib.decoding.fast_gpt2 import Affine, is_plain_gpt2
+from clipcap_lib.decoding.kv_cache import Continuation, Departure
+from clipcap_lib.decoding.sampling import draw, filtered
+from clipcap_lib.decoding.strategies import (
     Beam,
     BestOfN,
     Contrastive,
@@ -49,6 +48,7 @@ from clipcap_lib.strategies import (
     describe,
     parse_strategy,
 )
+from clipcap_lib.model import ClipCapConfig, ClipCapModel
 
 VOCABULARY, STOP = 60, 2
 STOPS = (STOP, 9, 17, 31, 44)  # several, so that random weights stop at different lengths
@@ -168,7 +168,7 @@ def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, 
 def test_what_no_beam_looks_back_at_leaves_the_cache_and_changes_nothing(family, steps, monkeypatch):
     lengths = []
     step = Continuation.step
-    monkeypatch.setattr(clipcap_lib.beam, "TIDY", steps)
+    monkeypatch.setattr(clipcap_lib.decoding.beam, "TIDY", steps)
     monkeypatch.setattr(Continuation, "step", lambda lm, *read: (lengths.append(lm.length), step(lm, *read))[1])
     model, constraints = captioner(family), TWELVE.model_copy(update={"no_repeat_ngram": 2})
     ours = tokens(decode(model, FEATURES, Beam(), constraints))
@@ -601,7 +601,7 @@ def test_a_prefix_read_for_its_end_alone_leaves_the_same_keys_and_values(family)
 KERNELS = {
     "addmm": {"AVX512": False, "LARGE": math.inf},
     "oneDNN": {"AVX512": False, "LARGE": 0, "LARGE_A_ROW": 0, "SHARED_A_ROW": 0},
-    "oneDNN with AVX-512": {"AVX512": clipcap_lib.fast_gpt2.ONEDNN, "LARGE": 0},
+    "oneDNN with AVX-512": {"AVX512": clipcap_lib.decoding.fast_gpt2.ONEDNN, "LARGE": 0},
     "by columns": {"AVX512": False, "LARGE": 0, "SHARED_A_ROW": math.inf},
 }
 
@@ -612,7 +612,7 @@ KERNELS = {
 def test_a_product_is_the_same_by_every_kernel(kernel, rows, monkeypatch):
     """Both layouts a weight can have: Conv1D's with a bias, and a vocabulary head's without; 5 threads divide no 96."""
     for name, value in KERNELS[kernel].items():
-        monkeypatch.setattr(clipcap_lib.fast_gpt2, name, value)
+        monkeypatch.setattr(clipcap_lib.decoding.fast_gpt2, name, value)
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((rows, 48), (48, 96), (96,)))
     for threads in (1, 2, 3, 5):
@@ -683,7 +683,7 @@ def test_no_image_and_a_single_token(strategy, images):
 def test_a_cache_that_grows_changes_nothing(family, strategy, monkeypatch):
     model, helpers = captioner(family), {"judge": Judge, "utility": agreement}
     before = decode(model, FEATURES[:3], strategy, TWELVE, KEYS[:3], **helpers)
-    for module in (clipcap_lib.continuation, clipcap_lib.contrastive):
+    for module in (clipcap_lib.decoding.kv_cache, clipcap_lib.decoding.contrastive):
         monkeypatch.setattr(module, "FIRST_ROOM", 5)
     assert tokens(decode(model, FEATURES[:3], strategy, TWELVE, KEYS[:3], **helpers)) == tokens(before)
 
@@ -693,7 +693,7 @@ def test_a_limit_of_many_positions_costs_no_memory_before_they_are_used():
     prefix = model.prefix(FEATURES[:1])
     lm = Continuation(model.language_model, prefix, 10**6)
     assert lm.cache.layers[0].keys.shape[2] < 1000
-    assert clipcap_lib.contrastive._History(lm.prefix_hidden, 10**6, "all").states.shape[1] < 1000
+    assert clipcap_lib.decoding.contrastive._History(lm.prefix_hidden, 10**6, "all").states.shape[1] < 1000
 
 
 @families

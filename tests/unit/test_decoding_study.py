@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from clipcap_lib import decoding_study as study
-from clipcap_lib.decoding import Caption, Constraints
-from clipcap_lib.metrics import DocumentFrequencies, cider_agreement, score
+from clipcap_lib.decoding.decode import Caption, Constraints
+from clipcap_lib.metrics.reference import DocumentFrequencies, cider_agreement, score
 
 FEATURES = torch.randn(6, 16, generator=torch.Generator().manual_seed(3))
 KEYS = [f"image {number}" for number in range(6)]

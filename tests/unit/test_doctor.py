@@ -10,10 +10,10 @@ from PIL import Image
 from transformers import BertTokenizer, BloomConfig, BloomForCausalLM
 from typer.testing import CliRunner
 
-from clipcap_lib import doctor
 from clipcap_lib.cli import app
-from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.experiment import Experiment, load_experiment
+from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.runner import doctor
+from clipcap_lib.runner.experiment import Experiment, load_experiment
 
 EXPERIMENT = """
 name: mine

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clipcap_lib.captions import load_corpus, split_by_image
-from clipcap_lib.corpora import prepare_corpus
-from clipcap_lib.duplicates import _alike, describe_overlap, picture_keys
-from clipcap_lib.pictures import difference_hash
+from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.corpus.duplicates import _alike, describe_overlap, picture_keys
+from clipcap_lib.corpus.readers import load_corpus, split_by_image
+from clipcap_lib.images import difference_hash
 from clipcap_lib.settings import Data
 
 

@@ -39,10 +39,10 @@ from transformers import (
     ViTModel,
 )
 
-from clipcap_lib.emoji_scenes import draw
+from clipcap_lib.emoji.scenes import draw
 from clipcap_lib.encoders import load_encoder
 from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip
-from clipcap_lib.tiny_clip_quality import fresh_scenes
+from clipcap_lib.tiny.quality import fresh_scenes
 
 # OpenAI's files are TorchScript archives, which torch would have us give up.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated", "ignore::torch.jit.TracerWarning")

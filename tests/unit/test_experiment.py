@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clipcap_lib.experiment import EXPERIMENTS, ExperimentError, find_experiment, load_experiment
+from clipcap_lib.runner.experiment import EXPERIMENTS, ExperimentError, find_experiment, load_experiment
 
 GOOD = """
 name: mine

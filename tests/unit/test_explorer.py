@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clipcap_lib import explorer
-from clipcap_lib.explorer import RANGES, SLIDERS, Explorer
-from clipcap_lib.inspection import Views
-from clipcap_lib.rules import Caption
-from clipcap_lib.strategies import build_strategy
+from clipcap_lib.decoding.constraints import Caption
+from clipcap_lib.decoding.strategies import build_strategy
+from clipcap_lib.explore import widgets as explorer
+from clipcap_lib.explore.inspection import Views
+from clipcap_lib.explore.widgets import RANGES, SLIDERS, Explorer
 
 
 class Run:

@@ -76,7 +76,7 @@ def test_a_full_disk_while_the_report_is_written_is_said(tmp_path, monkeypatch):
     def full(self: Path, *arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(self))
 
-    monkeypatch.setattr("clipcap_lib.board.run_with_board", lambda *a: [])
+    monkeypatch.setattr("clipcap_lib.runner.progress.run_with_board", lambda *a: [])
     monkeypatch.setattr(Path, "write_text", lambda self, *a, **k: full(self) if "html" in self.name else None)
     result = CliRunner().invoke(cli.app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
     assert result.exit_code == 1

@@ -22,11 +22,11 @@ from transformers import (
     XGLMConfig,
 )
 
-from clipcap_lib.batches import pack
-from clipcap_lib.decoding import Constraints, decode
+from clipcap_lib.decoding.decode import Constraints, decode
+from clipcap_lib.decoding.shared_prefix import check_shared_prefix
+from clipcap_lib.decoding.strategies import Beam, Contrastive, Greedy, Sample
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.shared_prefix import check_shared_prefix
-from clipcap_lib.strategies import Beam, Contrastive, Greedy, Sample
+from clipcap_lib.packing import pack
 
 VOCABULARY, STOPS = 60, (2, 9, 17, 31, 44)
 FEATURES = torch.randn(6, 16, generator=torch.Generator().manual_seed(3))

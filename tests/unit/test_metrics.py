@@ -9,7 +9,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from clipcap_lib.metrics import (
+from clipcap_lib.metrics.reference import (
     DocumentFrequencies,
     cider_agreement,
     diversity,
@@ -17,7 +17,7 @@ from clipcap_lib.metrics import (
     score,
     set_diversity,
 )
-from clipcap_lib.tokenization import tokenise
+from clipcap_lib.metrics.tokenizers import tokenise
 
 
 def test_cider_of_the_public_audio_captioning_example():

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clipcap_lib.batches import pack
-from clipcap_lib.language_models import load_language_model
+from clipcap_lib.language_model import load_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.packing import pack
 
 
 def changed(model):

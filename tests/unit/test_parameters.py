@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clipcap_lib.experiment import adhoc_run_id, find_experiment, load_experiment
-from clipcap_lib.pipeline import notebook_parameters
+from clipcap_lib.runner.experiment import adhoc_run_id, find_experiment, load_experiment
+from clipcap_lib.runner.pipeline import notebook_parameters
 from clipcap_lib.runs import listed, read_runs, run_folders
 from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSettings, pick
 

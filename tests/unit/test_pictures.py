@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipcap_lib.pictures import open_picture, picture_fault
+from clipcap_lib.images import open_picture, picture_fault
 
 
 def saved(image: Image.Image, path: Path, **options) -> Path:

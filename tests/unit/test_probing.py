@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib.probing import RIDGE, linear_probe, probe_table
-from clipcap_lib.scene_language import Group, Scene
+from clipcap_lib.emoji.language import Group, Scene
+from clipcap_lib.emoji.probing import RIDGE, linear_probe, probe_table
 
 
 def test_a_probe_is_ridge_regression_of_one_hot_labels():

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from clipcap_lib.safe_pickle import load_pickle
+from clipcap_lib.published.safe_pickle import load_pickle
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from clipcap_lib.experiment import load_experiment
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.runner.experiment import load_experiment
 from clipcap_lib.runs import finished_in, read_runs, summary_table
 from clipcap_lib.settings import Data, Models, TrainingSettings, pick
 

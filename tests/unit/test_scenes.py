@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipcap_lib.emoji_scenes import _cells, _regions, draw, is_held_out, read_scenes, sample_scenes, write_corpus
-from clipcap_lib.scene_language import Scene, captions, kinds, read_caption, scene_attributes, score_caption
+from clipcap_lib.emoji.language import Scene, captions, kinds, read_caption, scene_attributes, score_caption
+from clipcap_lib.emoji.scenes import _cells, _regions, draw, is_held_out, read_scenes, sample_scenes, write_corpus
 
 SIZES = {"train": 6, "dev": 2, "test": 2, "test_compositional": 2}
 
@@ -105,7 +105,7 @@ def test_there_are_80_to_150_drawable_kinds_with_measure_words():
     ],
 )
 def test_scores_say_which_attribute_is_wrong(text, expected):
-    from clipcap_lib.scene_language import Group
+    from clipcap_lib.emoji.language import Group
 
     scene = Scene("grass", (Group("cat", 1, "big"), Group("car", 2, "small")), "left", 0)
     scores = score_caption(text, scene, "zh")

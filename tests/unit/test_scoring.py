@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.metrics import score
+from clipcap_lib.metrics.reference import score
 
 MADE = {"1": "一只狗在草地上", "2": "两个男人在聊天"}
 GIVEN = {"1": ["一只黑色的狗在草地上奔跑。", "狗在草地上"], "2": ["两个男人坐在长椅上聊天", "两个人在聊天"]}

@@ -4,8 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
+from clipcap_lib.decoding.strategies import Contrastive, Magic, build_strategy, parse_strategy
 from clipcap_lib.settings import COMPARED
-from clipcap_lib.strategies import Contrastive, Magic, build_strategy, parse_strategy
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
-from clipcap_lib.caption_files import read_caption_file
-from clipcap_lib.captions import read_captions, read_splits
 from clipcap_lib.cli import app
-from clipcap_lib.experiment import ExperimentError, load_experiment
-from clipcap_lib.text_files import read_text
+from clipcap_lib.corpus.caption_files import read_caption_file
+from clipcap_lib.corpus.readers import read_captions, read_splits
+from clipcap_lib.corpus.text_files import read_text
+from clipcap_lib.runner.experiment import ExperimentError, load_experiment
 
 CSV = "image,caption\n1.jpg,{}\n2.jpg,{}\n"
 SIMPLIFIED = CSV.format("一只猫在草地上", "两个男人坐在长椅上聊天")

@@ -11,11 +11,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from clipcap_lib import tiny_text
-from clipcap_lib.emoji_scenes import is_held_out, sample_scenes
-from clipcap_lib.scene_language import Group, Scene, kinds, read_caption, scene_attributes
+from clipcap_lib.emoji.language import Group, Scene, kinds, read_caption, scene_attributes
+from clipcap_lib.emoji.scenes import is_held_out, sample_scenes
 from clipcap_lib.settings import Language
-from clipcap_lib.tiny_gpt2 import (
+from clipcap_lib.tiny import text as tiny_text
+from clipcap_lib.tiny.gpt2 import (
     SHAPES,
     TrainState,
     broad_text,

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from clipcap_lib.batches import Padding, pack
 from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
 from clipcap_lib.dataset import batches
 from clipcap_lib.files import InUseError
 from clipcap_lib.history import History
+from clipcap_lib.packing import Padding, pack
 from clipcap_lib.settings import TrainingSettings
 from clipcap_lib.training import Trainer, chosen_precision, dev_loss, train
 

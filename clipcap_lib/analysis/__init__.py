@@ -1,0 +1,1 @@
+"""Analysis of finished runs: what their losses, captions and prefixes say."""

@@ -1,0 +1,1 @@
+"""Measuring: speed of training and decoding, and a rehearsal at full scale."""

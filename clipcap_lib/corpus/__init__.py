@@ -1,0 +1,1 @@
+"""Corpora: caption files of every format, checked, split and prepared once."""

@@ -1,0 +1,163 @@
+"""From the data section of an experiment to a checked table of captions, prepared once and read back after."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clipcap_lib.corpus.duplicates import picture_keys
+from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, load_corpus
+from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.emoji.language import Scene
+from clipcap_lib.emoji.scenes import read_scenes, write_corpus
+from clipcap_lib.files import write_once
+from clipcap_lib.published.embeddings import read_embedding_pickle
+from clipcap_lib.settings import Data
+from clipcap_lib.sources import files_behind, hash_of
+
+SCENE_SPLITS = {
+    "train": "train_images",
+    "dev": "dev_images",
+    "test": "test_images",
+    "test_compositional": "compositional_images",
+}
+
+
+VECTORS = "embeddings.npy"
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """The caption table, what was wrong with the files, the truth where it is known, embeddings where they came along.
+
+    `vectors` [rows of `images`, D], memory-mapped, is what a published pickle holds; None where there are pictures.
+    """
+
+    table: pd.DataFrame
+    problems: pd.DataFrame
+    scenes: dict[str, Scene] | None
+    vectors: np.ndarray | None
+    fingerprint: str
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """One row an image and split (image_id, image_path, split): the order that features stand in.
+
+        An image is in one split, unless `dev_split: caption` shares its captions out among two.
+        """
+        columns = ["image_id", "image_path", "split"]
+        return self.table[columns].drop_duplicates(["image_id", "split"]).reset_index(drop=True)
+
+    def references(self) -> pd.Series:
+        """The captions of each image, as a list by image_id."""
+        return self.table.groupby("image_id", sort=False)["caption"].agg(list)
+
+
+def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
+    """Generate or read the corpus of an experiment, check every image and caption, and keep the result on disk.
+
+    A second call with the same settings and files reads the result back. Raises `ValueError` or `FileNotFoundError`
+    naming the file when nothing usable is there.
+    """
+    folder = _generate_scenes(data, root) if data.corpus == "emoji-scenes" else None
+    manifest = root / "features" / MANIFEST
+    fingerprint = _fingerprint(data, manifest)
+    prepared = root / "prepared" / fingerprint
+    write_once(prepared, lambda place: _prepare(data, folder, place, manifest))
+    table, problems = pd.read_parquet(prepared / "captions.parquet"), pd.read_parquet(prepared / "problems.parquet")
+    vectors = np.load(prepared / VECTORS, mmap_mode="r") if (prepared / VECTORS).exists() else None
+    return PreparedCorpus(table, problems, read_scenes(folder) if folder else None, vectors, fingerprint)
+
+
+def _generate_scenes(data: Data, root: Path) -> Path:
+    sizes = {split: getattr(data, key) for split, key in SCENE_SPLITS.items()}
+    made_of = [sizes, data.data_seed, _maker("from clipcap_lib.emoji import scenes")]
+    stamp = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]
+    folder = root / f"emoji-scenes-{stamp}"
+    write_once(folder, lambda place: write_corpus(place, sizes, data.data_seed))
+    return folder
+
+
+@cache
+def _maker(imports: str) -> str:
+    """A hash of the source that makes a corpus: what an older library made is not reused."""
+    return hash_of(files_behind(imports))
+
+
+def _fingerprint(data: Data, manifest: Path) -> str:
+    files = [*data.caption_files.values(), *([Path(data.splits_file)] if data.splits_file else [])]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
+    content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    pictures = folder_digest(Path(data.images_folder), manifest) if data.images_folder else ""
+    maker = _maker("from clipcap_lib.corpus import corpus")
+    return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
+
+
+def _prepare(data: Data, folder: Path | None, prepared: Path, manifest: Path) -> None:
+    keys = partial(picture_keys, how=data.duplicates, manifest=manifest)
+    corpus = _load_scenes(data, folder, keys) if folder else load_files(data, keys)
+    prepared.mkdir(parents=True, exist_ok=True)
+    corpus.table.to_parquet(prepared / "captions.parquet", index=False)
+    corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
+    if not data.has_pictures:
+        _keep_vectors(data, corpus.table, prepared / VECTORS)
+
+
+def _load_scenes(data: Data, folder: Path, keys: PictureKeys) -> Corpus:
+    captions = folder / f"captions.{data.language}.token"
+    corpus = load_corpus(captions, folder / "images", folder / "splits.csv", data.data_seed, picture_keys=keys)
+    return _with_all_splits(data, corpus)
+
+
+def load_files(data: Data, keys: PictureKeys | None = None) -> Corpus:
+    """The corpus of files that an experiment names, as `prepare_corpus` keeps it.
+
+    Without `keys` no picture is opened: none is found damaged, and copies of a picture are not kept together.
+    """
+    files = data.caption_files
+    sizes = {"test": data.test_images} | ({"dev": data.dev_images} if data.dev_split == "image" else {})
+    splits = Path(data.splits_file) if data.splits_file else sizes
+    images = Path(data.images_folder) if data.images_folder else None
+    captions = files if len(files) > 1 else files["train"]
+    keys_of = keys if images else None
+    corpus = load_corpus(captions, images, splits, data.data_seed, check_images=bool(keys), picture_keys=keys_of)
+    return _with_all_splits(data, corpus)
+
+
+def _with_all_splits(data: Data, corpus: Corpus) -> Corpus:
+    table = _dev_by_caption(corpus.table, data) if data.dev_split == "caption" else corpus.table
+    found = set(table["split"])
+    if missing := sorted({"train", "dev", "test"} - found):
+        source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or "the corpus"
+        raise ValueError(
+            f"{source}: no picture is in the split {' or '.join(missing)}; found: {', '.join(sorted(found))}"
+            + _copies_counted(table)
+        )
+    return replace(corpus, table=table)
+
+
+def _copies_counted(table: pd.DataFrame) -> str:
+    images, pictures = table["image_id"].nunique(), table["picture"].nunique()
+    return f"; different pictures among its {images:,} images: {pictures:,}" if pictures < images else ""
+
+
+def _dev_by_caption(table: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """As ClipCap-Chinese: `dev_images` captions drawn from all but the test images', whatever image they belong to."""
+    pool = table.index[table["split"].isin(["train", "dev"])].to_numpy()
+    drawn = np.random.default_rng(data.data_seed).choice(pool, min(data.dev_images, len(pool) - 1), replace=False)
+    split = table["split"].where(table["split"] != "dev", "train")
+    split[drawn] = "dev"
+    return table.assign(split=split)
+
+
+def _keep_vectors(data: Data, table: pd.DataFrame, path: Path) -> None:
+    pickles = [read_embedding_pickle(file) for file in data.caption_files.values()]
+    row = {name: (p, i) for p in pickles for i, name in enumerate(file_names(pd.Series(p.image_ids)))}
+    order = [row[name] for name in table.drop_duplicates(["image_id", "split"])["image_id"]]
+    np.save(path, np.stack([pickle.vectors[i] for pickle, i in order]))

@@ -1,0 +1,1 @@
+"""Decoding: from image embeddings to captions; `decode` is the one way in."""

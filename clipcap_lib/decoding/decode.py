@@ -1,0 +1,162 @@
+"""From image embeddings to captions: every strategy behind one `decode`."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial, reduce
+
+import torch
+from tokenizers.models import WordPiece
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from clipcap_lib.decoding.beam import beam_search
+from clipcap_lib.decoding.constraints import Caption, Rules
+from clipcap_lib.decoding.contrastive import contrastive_search
+from clipcap_lib.decoding.reranking import Utility, clip_guide, rank_by_agreement, rank_by_clip
+from clipcap_lib.decoding.sampling import chooser, write
+from clipcap_lib.decoding.strategies import (
+    Beam,
+    BestOfN,
+    Constraints,
+    Contrastive,
+    Magic,
+    MinimumBayesRisk,
+    Sample,
+    Strategy,
+)
+from clipcap_lib.encoders import Encoder
+from clipcap_lib.model import ClipCapModel
+
+__all__ = ["Caption", "Constraints", "decode", "to_text"]
+
+
+STANDARD = Constraints()
+
+
+@torch.inference_mode()
+def decode(
+    model: ClipCapModel, features: Tensor, strategy: Strategy, constraints: Constraints = STANDARD,
+    keys: Sequence[str] | None = None, judge: Encoder | None = None, utility: Utility | None = None,
+    batch_size: int = 128,
+) -> list[list[Caption]]:  # fmt: skip
+    """Caption image embeddings [N, D]: for each image its captions, the best first, or the search's own.
+
+    `keys` identify the images to the sampler (default: their position), so that a caption does not depend on the batch.
+    `judge` is the CLIP that made the features, for MAGIC and best-of-n; `utility` scores captions against one another,
+    for minimum Bayes risk. `batch_size` images are read at once, however many captions are written of each: it changes
+    nothing but rounding. Raises `ValueError`, before any forward pass, on options that cannot be met.
+    """
+    rules = checked_rules(model, strategy, constraints, judge, utility)
+    features = _checked(model, features)
+    keys = list(keys) if keys is not None else [str(i) for i in range(len(features))]
+    if len(keys) != len(features):
+        raise ValueError(f"{len(features)} images but {len(keys)} keys")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    found: list[list[Caption]] = []
+    with _evaluating(model):
+        for start in range(0, len(features), batch_size):
+            part = slice(start, start + batch_size)
+            found += _decode(model, features[part], strategy, rules, keys[part], judge, utility)
+    return found
+
+
+def checked_rules(
+    model: ClipCapModel, strategy: Strategy, constraints: Constraints = STANDARD,
+    judge: Encoder | None = None, utility: Utility | None = None,
+) -> Rules:  # fmt: skip
+    """The constraints resolved for a model; raises `ValueError` for what `decode` could not do, whatever the images."""
+    if not isinstance(strategy, Strategy):
+        raise ValueError(f"strategy is {strategy!r}; build one, such as Greedy() or parse_strategy('beam width:5')")
+    if isinstance(strategy, MinimumBayesRisk) and utility is None:
+        raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
+    if isinstance(strategy, Magic | BestOfN):
+        _check_judge(strategy.name, model.config.clip_size, judge)
+    return Rules(model, constraints, strategy)
+
+
+def _check_judge(name: str, clip_size: int, judge: Encoder | None) -> None:
+    if judge is None or judge.encode_texts is None:
+        raise ValueError(f"{name} needs an encoder that reads the captions (judge=): for English clip:ViT-B/32, say")
+    if judge.width != clip_size:
+        raise ValueError(
+            f"{name}: {judge.name} has width {judge.width}, not the {clip_size} of the features; "
+            "judge by the encoder that made them"
+        )
+
+
+def _checked(model: ClipCapModel, features: Tensor) -> Tensor:
+    """Features [N, D] on the mapping network's device and in its dtype."""
+    expected, shape = model.config.clip_size, list(features.shape)
+    if len(shape) != 2 or shape[1] != expected:
+        raise ValueError(f"features must be [images, {expected}], as {model.config.encoder} makes them, not {shape}")
+    if not (fine := features.isfinite().all(-1)).all():
+        raise ValueError(f"the features of image {int(fine.int().argmin())} are not finite numbers; extract them again")
+    weight = next(model.mapper.parameters())
+    return features.to(weight.device, weight.dtype)
+
+
+@contextmanager
+def _evaluating(model: ClipCapModel) -> Iterator[None]:
+    was_training = model.training
+    # Visiting every module takes a tenth of a tiny model's greedy captions.
+    if not (was_training or model.language_model.training):
+        yield
+        return
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _decode(
+    model: ClipCapModel, features: Tensor, strategy: Strategy, rules: Rules, keys: list[str],
+    judge: Encoder | None, utility: Utility | None,
+) -> list[list[Caption]]:  # fmt: skip
+    prefix, text = model.prefix(features), partial(to_text, model.tokenizer)
+    match strategy:
+        case Beam():
+            captions = beam_search(model, prefix, rules, strategy)
+        case Contrastive():
+            captions = contrastive_search(model, prefix, rules, strategy)
+        case Magic():
+            guide = clip_guide(features.repeat_interleave(strategy.n, 0), judge, strategy.beta, text)
+            captions = contrastive_search(model, prefix, rules, strategy, guide)
+        case _:
+            captions = write(model, prefix, rules, chooser(strategy, keys, rules.limit, model.device), strategy.n)
+    for row in captions:
+        for caption in row:
+            caption.text = text(caption.tokens)
+    match strategy:
+        case BestOfN():
+            return rank_by_clip(captions, features, judge)
+        case MinimumBayesRisk():
+            return rank_by_agreement(captions, utility)
+        case Sample():
+            return [sorted(row, key=lambda caption: -caption.score) for row in captions]
+    return captions
+
+
+def to_text(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
+    """Tokens as a person writes them: Chinese without spaces, other words apart, no special tokens."""
+    text = tokenizer.decode(tokens, skip_special_tokens=True)
+    # WordPiece alone puts a space between all its tokens; the text of others has its own.
+    if not isinstance(getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None), WordPiece):
+        return text.strip()
+    return reduce(_join, text.split(), "")
+
+
+def _join(written: str, word: str) -> str:
+    """With a space where people leave one: between words, and behind a stop or comma that is not inside a number."""
+    last, first = written[-1:], word[0]
+    number = written[-2:-1].isdigit() and first.isdigit()
+    apart = _is_spaced(first) and (_is_spaced(last) or (last in tuple(",;:.!?") and not number))
+    return f"{written} {word}" if apart else written + word
+
+
+def _is_spaced(character: str) -> bool:
+    """Whether words of it stand apart: letters and digits, but of the wide ones, which Chinese is, only Korean."""
+    wide = unicodedata.east_asian_width(character or " ") in "WF"
+    return character.isalnum() and (not wide or unicodedata.name(character).startswith("HANGUL"))

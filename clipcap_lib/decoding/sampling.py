@@ -1,0 +1,145 @@
+"""Greedy decoding and sampling: one token a row and step, rows leave when they are done."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
+
+from clipcap_lib.decoding.constraints import Caption, Rules, Transcript, log_probabilities
+from clipcap_lib.decoding.kv_cache import Continuation, Departure
+from clipcap_lib.decoding.strategies import Greedy, Sampling
+from clipcap_lib.model import ClipCapModel
+
+Choose = Callable[[Tensor, Transcript], Tensor]
+NUCLEI = (24, 128, 1024)  # so many of the likeliest tokens are sorted before all are
+UNSURE = 1e-5  # a cumulative probability this near to top_p: let the library's warper decide
+
+
+def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, copies: int = 1) -> list[list[Caption]]:
+    """Continue prefixes [B, P, n], `copies` times each, by the token that `choose` picks from the allowed logits."""
+    lm = Continuation(model.language_model, prefix, rules.limit, end_only=True)
+    lm.expand(copies)
+    logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(copies, 0)
+    script = Transcript(len(prefix), copies, rules.limit, logits.device)
+    while True:
+        own = log_probabilities(logits)
+        tokens = choose(rules.apply(logits, script.written), script)
+        stopping = rules.stop(tokens)
+        some_end = script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
+        if script.step == rules.limit or (some_end and stopping.all()):
+            return script.captions()
+        if some_end:
+            departure = Departure.of(stopping)
+            lm.leave(departure)
+            tokens, script.rows = departure.apply(tokens), departure.apply(script.rows)
+        logits = lm.logits(lm.step(tokens[:, None])[:, 0])
+
+
+def chooser(strategy: Greedy | Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
+    """How a strategy picks a token a row; the rows are the captions of the first key, then of the second, …"""
+    if isinstance(strategy, Greedy):
+        return partial(most_probable, copies=strategy.n)
+    names = [f"{strategy.seed} {key} {number}" for key in keys for number in range(strategy.n)]
+    uniform = torch.stack([_uniform(name, limit) for name in names]).to(device)
+    return lambda logits, script: draw(logits, strategy, uniform[script.rows, script.step])
+
+
+def most_probable(logits: Tensor, script: Transcript, copies: int = 1) -> Tensor:
+    """The greedy choice: a token a row; each of an image's copies begins with another of the likeliest."""
+    if copies > 1 and script.step == 0:
+        return logits[::copies].topk(copies).indices.flatten()
+    return logits.argmax(-1)
+
+
+def _uniform(name: str, count: int) -> Tensor:
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def draw(logits: Tensor, strategy: Sampling, uniform: Tensor) -> Tensor:
+    """Token ids [rows] by the inverse of the filtered cumulative distribution at `uniform` [rows] in [0, 1)."""
+    tokens = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    for rows, scores, ids in filtered(logits, strategy):
+        cumulative = scores.double().softmax(-1).cumsum(-1)
+        place = torch.searchsorted(cumulative, uniform[rows, None] * cumulative[:, -1:], right=True)
+        tokens[rows] = (place if ids is None else ids.gather(1, place))[:, 0]
+    return tokens
+
+
+def filtered(logits: Tensor, strategy: Sampling) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """What may be drawn: in parts of the batch, rows, scores with the rest at −∞, and token ids of the scores' columns.
+
+    The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide.
+    A row that they leave open goes on alone; without ids the columns are the vocabulary.
+    """
+    if strategy.temperature != 1:
+        logits = TemperatureLogitsWarper(strategy.temperature)(None, logits)
+    rows = torch.arange(len(logits), device=logits.device)
+    for likeliest in _shortcuts(strategy, logits):
+        scores, ids, sure = likeliest(logits)
+        if sure.all():
+            yield rows, *_in_order(scores, ids)
+            return
+        yield rows[sure], *_in_order(scores[sure], ids[sure])
+        rows, logits = rows[~sure], logits[~sure]
+    yield rows, _warpers(strategy)(None, logits), None
+
+
+def _shortcuts(strategy: Sampling, logits: Tensor) -> list[Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
+    """From logits to the scores and ids of the likeliest tokens, filtered, and whether they settle a row [rows]."""
+    vocabulary = logits.shape[-1]
+    if strategy.top_k:
+        return [partial(_top_k, strategy)] if strategy.top_k < vocabulary else []
+    # A GPU sorts all tokens in the time it takes to ask whether it must.
+    nucleus_alone = strategy.top_p < 1 and not (strategy.min_p or strategy.typical_p < 1)
+    sizes = NUCLEI if nucleus_alone and logits.device.type == "cpu" else ()
+    return [partial(_top_p, strategy.top_p, size) for size in sizes if size < vocabulary]
+
+
+def _top_k(strategy: Sampling, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    scores, ids = logits.topk(strategy.top_k + 1)
+    rest = LogitsProcessorList(_warpers(strategy)[1:])
+    # A tie at the edge would let more than k in; one before it is broken by the warpers that sort, as they find it.
+    edge = scores if rest else scores[:, -2:]
+    scores, ids = scores[:, :-1], ids[:, :-1]
+    return (rest(None, scores) if rest else scores), ids, (edge[:, :-1] > edge[:, 1:]).all(-1)
+
+
+def _top_p(top_p: float, size: int, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    scores, ids = logits.topk(size)
+    cumulative = logits.softmax(-1).gather(1, ids).cumsum(-1)
+    beyond = cumulative[:, :-1] >= top_p  # the token that crosses top_p is still in
+    first_out = (size - beyond.sum(-1, keepdim=True)).clamp(max=size - 1)
+    tied = (scores.gather(1, first_out) == scores.gather(1, first_out - 1))[:, 0]
+    unsure = (cumulative[:, -1] < top_p + UNSURE) | ((cumulative - top_p).abs() < UNSURE).any(-1) | tied
+    scores[:, 1:].masked_fill_(beyond, float("-inf"))
+    return scores, ids, ~unsure
+
+
+def _in_order(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns by token id, not by score: rounding may swap two scores, and a draw must not change for it."""
+    ids, order = ids.sort(-1)
+    return scores.gather(1, order), ids
+
+
+def _warpers(strategy: Sampling) -> LogitsProcessorList:
+    warpers = LogitsProcessorList()
+    if strategy.top_k:
+        warpers.append(TopKLogitsWarper(strategy.top_k))
+    if strategy.top_p < 1:
+        warpers.append(TopPLogitsWarper(strategy.top_p))
+    if strategy.min_p:
+        warpers.append(MinPLogitsWarper(strategy.min_p))
+    if strategy.typical_p < 1:
+        warpers.append(TypicalLogitsWarper(strategy.typical_p))
+    return warpers

@@ -1,0 +1,40 @@
+"""What can be read off embeddings by a linear classifier: a map of two directions cannot show it."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from clipcap_lib.attributes import factors
+from clipcap_lib.emoji.language import Scene
+
+RIDGE = 1e-3  # of the number of pictures: keeps directions that hardly vary from being trusted
+
+
+def probe_table(
+    train: Tensor, train_scenes: Sequence[Scene], test: Tensor, test_scenes: Sequence[Scene]
+) -> pd.DataFrame:
+    """How often each of a scene's `attributes.factors` is read rightly off test embeddings [M, D].
+
+    Columns: read rightly, and guessing (the share that always saying the commonest would reach).
+    """
+    told, asked = (pd.DataFrame(map(factors, scenes)) for scenes in (train_scenes, test_scenes))
+    rows = {
+        name: {
+            "read rightly": (linear_probe(train, told[name], test) == asked[name]).mean(),
+            "guessing": (asked[name] == told[name].mode()[0]).mean(),
+        }
+        for name in told
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def linear_probe(train: Tensor, labels: pd.Series, test: Tensor) -> pd.Series:
+    """Labels for test embeddings [M, D] by ridge regression of one-hot labels [N] on train embeddings [N, D]."""
+    mean, deviation = train.double().mean(0), train.double().std(0).clamp(min=1e-6)
+    x, unseen = ((part.double() - mean) / deviation for part in (train, test))
+    numbers, names = labels.factorize(sort=True)
+    y = torch.nn.functional.one_hot(torch.from_numpy(numbers)).double()
+    weights = torch.linalg.solve(x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1]), x.T @ (y - y.mean(0)))
+    return pd.Series(names[(unseen @ weights + y.mean(0)).argmax(-1).numpy()])

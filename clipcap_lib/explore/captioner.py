@@ -1,0 +1,99 @@
+"""Pictures to captions with a finished run: what `clipcap caption` and the explorer call."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+
+from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, checked_rules, decode
+from clipcap_lib.decoding.reranking import Utility
+from clipcap_lib.decoding.strategies import MinimumBayesRisk, Strategy
+from clipcap_lib.decoding_study import training_agreement
+from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.model import ClipCapModel
+from clipcap_lib.runs import finished_in, read_json
+from clipcap_lib.settings import Data, pick
+from clipcap_lib.system import nearest
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A trained model with the encoder whose embeddings it reads, and the parameters of its run."""
+
+    model: ClipCapModel
+    encoder: Encoder
+    params: dict
+
+    @classmethod
+    def from_run(cls, folder: Path) -> "Captioner":
+        """Load a run folder.
+
+        Raises `FileNotFoundError`, with the runs there are, where it holds no finished run, and `ValueError` where it
+        cannot be loaded: damaged, of another language model, written by something else.
+        """
+        if not (folder / "model" / "config.json").exists() or not (folder / "params.json").exists():
+            raise FileNotFoundError(_why_no_run(folder))
+        try:
+            params = read_json(folder / "params.json")
+            name, model = params["encoder"], ClipCapModel.from_pretrained(folder / "model")
+            pick(Data, params)
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+            why = " ".join(str(error).split())
+            raise ValueError(f"{folder} cannot be loaded ({type(error).__name__}): {why:.300}") from error
+        return cls(model, load_encoder(name), params)
+
+    @torch.inference_mode()
+    def embed(self, pictures: Iterable[Image.Image]) -> Tensor:
+        """Embeddings [N, D] of a batch of pictures."""
+        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(picture) for picture in pictures]))
+
+    def caption(
+        self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
+        constraints: Constraints = STANDARD,
+    ) -> list[list[Caption]]:  # fmt: skip
+        """The captions of each picture, as `decode` orders them; `keys` are the pictures' names, to the sampler.
+
+        All pictures go through the encoder at once: give as many as memory has room for.
+        """
+        utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
+        judge = self.encoder.judging(self.data.language)
+        checked_rules(self.model, strategy, constraints, judge, utility)  # before a picture is embedded
+        return decode(self.model, self.embed(pictures), strategy, constraints, keys, judge, utility)
+
+    @cached_property
+    def _utility(self) -> Utility:
+        if "corpus" not in self.params:
+            raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
+        return training_agreement(prepare_corpus(self.data).table, self.data.language)
+
+    def token_texts(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token alone."""
+        return [self.model.tokenizer.decode([token]) for token in tokens]
+
+    @property
+    def data(self) -> Data:
+        """The corpus it was trained on."""
+        return pick(Data, self.params)
+
+
+def needs_project(folder: Path) -> bool:
+    """Whether a run's models and corpus are paths in the workbench; an imported checkpoint comes without any."""
+    try:
+        return "corpus" in read_json(folder / "params.json")
+    except (OSError, ValueError, TypeError):
+        return False  # no run: `from_run` says why
+
+
+def _why_no_run(folder: Path) -> str:
+    if not folder.is_dir():
+        beside = [run.name for run in finished_in(folder.parent)]
+        return f"{folder}: there is no such folder" + (nearest(folder.name, beside) if beside else "")
+    if runs := [run.name for run in finished_in(folder / "runs")]:
+        return f"{folder} holds several runs; name one of {folder / 'runs'}: {', '.join(runs)}"
+    return f"{folder} is not the folder of a finished run: it has no model/ or no params.json"

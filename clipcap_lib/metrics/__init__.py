@@ -1,0 +1,1 @@
+"""Metrics of captions: against references, without them, and by CLIP."""

@@ -1,0 +1,1 @@
+"""What others published: checkpoints and embedding pickles, read without running code."""

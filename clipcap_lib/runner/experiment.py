@@ -1,0 +1,176 @@
+"""One experiment file: what data, which encoder, which language model, which runs, how to train and decode."""
+
+import hashlib
+import itertools
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from clipcap_lib.corpus.text_files import read_text
+from clipcap_lib.settings import (
+    WITHOUT_EFFECT,
+    Data,
+    Decoding,
+    Language,
+    Mapping,
+    Models,
+    OneRun,
+    Section,
+    TrainingSettings,
+    Tuning,
+    explain,
+    pick,
+)
+
+EXPERIMENTS = Path("notebooks/experiments")
+DEFAULT = EXPERIMENTS / "emoji-zh.yaml"
+
+
+class Runs(Section):
+    """The grid: every mapping × every tuning × every seed is one run."""
+
+    mapping: list[Mapping] = Field(min_length=1)
+    tuning: list[Tuning] = Field(min_length=1)
+    seed: list[int] = Field([0], min_length=1)
+
+
+class Execution(Section):
+    """How notebooks are run: processes side by side, threads each, seconds a cell may take."""
+
+    workers: int = Field(1, gt=0)
+    threads: int = Field(2, gt=0)
+    cell_timeout: int = Field(7200, gt=0)
+
+
+# What the public implementations do, ClipCap-Chinese for Chinese and rmokady's for English, and we by default do not.
+PUBLISHED: dict[Language, dict[str, dict[str, Any]]] = {
+    "zh": {"data": {"dev_split": "caption"}, "training": {"padding_in_loss": True, "keep": "last"}},
+    "en": {"models": {"stop_token": "."}, "training": {"keep": "last"}},
+}
+
+
+class Experiment(Section):
+    """A whole experiment file. Unknown keys and ill-typed values are refused before any work.
+
+    `fidelity: published` sets the options of `PUBLISHED` that the file does not set itself.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    fidelity: Literal["corrected", "published"] = "corrected"
+    data: Data
+    models: Models
+    runs: Runs
+    training: TrainingSettings
+    decoding: Decoding = Decoding()
+    execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("fidelity") != "published":
+            return content
+        sections = {
+            name: content[name] for name in ("data", "models", "training") if isinstance(content.get(name), dict)
+        }
+        options = PUBLISHED.get(sections.get("data", {}).get("language", "zh"), {})
+        return content | {name: options.get(name, {}) | section for name, section in sections.items()}
+
+    def run_grid(self) -> list[dict[str, Any]]:
+        """One `{mapping, tuning, seed}` a run, in the order of the file."""
+        grid = itertools.product(self.runs.mapping, self.runs.tuning, self.runs.seed)
+        return [{"mapping": mapping, "tuning": tuning, "seed": seed} for mapping, tuning, seed in grid]
+
+    def flat(self) -> dict[str, Any]:
+        """All settings but the grid by their own names, as notebooks take them; `None` becomes an empty string."""
+        sections = (self.data, self.models, self.training, self.decoding, self.execution)
+        values = {key: value for section in sections for key, value in section.model_dump().items()}
+        return {key: "" if value is None else value for key, value in values.items()}
+
+
+class ExperimentError(ValueError):
+    """An experiment file that cannot be used; the message names file, key and what would be valid."""
+
+
+def run_id(mapping: str, tuning: str, seed: int) -> str:
+    """The name of a run's folder."""
+    return f"{mapping}-{tuning}-s{seed}"
+
+
+def adhoc_run_id(parameters: dict[str, Any]) -> str:
+    """The name of a run outside experiments, by notebook 03's parameters: what differs from the default is in it."""
+    default = load_experiment(DEFAULT).flat()
+    sections = [pick(kind, parameters) for kind in (Data, Models, TrainingSettings, Decoding)]
+    values = {key: value for section in sections for key, value in section.model_dump(exclude_unset=True).items()}
+    given = {key: "" if value is None else value for key, value in values.items()}
+    changed = ",".join(f"{key}={value}" for key, value in given.items() if value != default[key])
+    name = run_id(**pick(OneRun, parameters).model_dump())
+    return f"{name}-{_as_file_name(changed)}" if changed else name
+
+
+def _as_file_name(text: str) -> str:
+    """Short and without odd characters; where that loses something, a hash keeps different texts apart."""
+    plain = re.sub(r"[^\w.=,+-]+", "_", text, flags=re.ASCII)
+    if plain == text and len(text) <= 60:
+        return text
+    return f"{plain[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def find_experiment(name: Path) -> Path:
+    """The file of an experiment given as a path or by its bare name; call it before leaving the caller's folder."""
+    bare = name.suffix == "" and name.parent == Path() and not name.exists()
+    return EXPERIMENTS / f"{name}.yaml" if bare else name.absolute()
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment file (YAML 1.2, so that `1e-4` is a number).
+
+    Raises `ExperimentError` for a missing file, a YAML error, an unknown key or an ill-typed value; each is named with
+    the nearest valid key or the valid choices.
+    """
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("[!.]*.yaml"))) or "none"
+        raise ExperimentError(f"{path}: there is no such experiment file; in {path.parent}: {known}")
+    content = _read_yaml(path)
+    if not isinstance(content, dict):
+        raise ExperimentError(f"{path}: expected keys and values, such as `name: my-experiment`")
+    try:
+        experiment = Experiment.model_validate(content)
+        problems = _without_effect(experiment.data)
+    except ValidationError as error:
+        problems = [explain(problem, _keys(problem)) for problem in error.errors()]
+    if problems:
+        raise ExperimentError(f"{path}:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    return experiment
+
+
+def _without_effect(data: Data) -> list[str]:
+    """What a file sets although its corpus does not use it; notebooks pass every key, so they are not asked."""
+    reasons = WITHOUT_EFFECT[data.corpus]
+    keys = [key for key in reasons if key in data.model_fields_set and getattr(data, key) is not None]
+    return [f"data.{key} has no effect under `corpus: {data.corpus}`: {reasons[key]}; take it out" for key in keys]
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        text = read_text(path)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from None
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        raise ExperimentError(f"{path}: not readable as YAML: {error}") from error
+
+
+def _keys(problem: dict[str, Any]) -> list[str]:
+    """The keys that might have been meant by an unknown one: those of its section, for the file's own those of all."""
+    if problem["type"] != "extra_forbidden":
+        return []
+    sections = {name: field.annotation.model_fields for name, field in Experiment.model_fields.items()
+                if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)}  # fmt: skip
+    place = problem["loc"][:-1]
+    return list(sections[place[0]]) if place else [*Experiment.model_fields, *itertools.chain(*sections.values())]

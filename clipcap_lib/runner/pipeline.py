@@ -1,0 +1,351 @@
+"""Runs the notebooks of an experiment through papermill, strictly: parameters checked, status true, fresh work kept."""
+
+import ast
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.runner.experiment import Experiment, run_id
+from clipcap_lib.runs import read_json, write_json
+from clipcap_lib.sources import files_behind, hash_of
+
+NOTEBOOKS = Path("notebooks")
+Status = Literal["done", "fresh", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute: where it goes, what it is given, which jobs it needs, whether others need it."""
+
+    notebook: str
+    folder: Path
+    parameters: dict[str, Any]
+    needs: tuple["Job", ...] = ()
+    for_others: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
+DRAWING = ("reporting",)  # rooms that show results and make none
+COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore")
+
+
+@dataclass
+class Outcome:
+    """What became of a job; `error` says in which cell it failed and why."""
+
+    job: Job
+    status: Status
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass
+class Listener:
+    """What the caller wants to hear while jobs run."""
+
+    on_cell: Callable[[Job, int, int], None] = lambda job, cell, cells: None
+    on_start: Callable[[Job], None] = lambda job: None
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+
+
+class ParameterError(ValueError):
+    """A parameter the notebook does not have, or of another type."""
+
+
+# --- planning ------------------------------------------------------------------------------------------------------
+
+
+def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
+    """The jobs of an experiment in an order in which each comes after those it needs."""
+    folder, values = reports / experiment.name, experiment.flat()
+
+    def job(notebook: str, needs: tuple[Job, ...] = (), into: Path | None = None, **extra: Any) -> Job:
+        wanted = notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb")
+        parameters = {key: value for key, value in {**values, **extra}.items() if key in wanted}
+        place, for_others = into or folder / "notebooks" / notebook, notebook not in COMPARISONS
+        return Job(notebook, place, parameters, needs, for_others)
+
+    data = job("01_data_preparation")
+    all_threads = experiment.execution.workers * experiment.execution.threads  # nothing runs beside it
+    features = job("02_feature_extraction", (data,), threads=all_threads)
+    runs = tuple(
+        job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
+    )
+    run_folders = [run.folder.as_posix() for run in runs]
+    # The explorer is about one picture: there is nothing to explore where embeddings came without pictures.
+    names = [name for name in COMPARISONS if experiment.data.has_pictures or name != "07_explore"]
+    # A tuned language model takes longest: begun first, none of them runs alone at the end. Reports keep the order.
+    started = sorted(runs, key=lambda run: run.parameters["tuning"] == "frozen")
+    return [data, features, *started, *(job(name, runs, runs=run_folders, interactive=False) for name in names)]
+
+
+def notebook_parameters(path: Path) -> dict[str, Any]:
+    """The default of every name in a notebook's `parameters` cell.
+
+    Raises `ParameterError` when there is no such cell or it holds more than literals.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ParameterError(f"{path}: expected one cell tagged `parameters`, found {len(cells)}")
+    try:
+        pairs = [_assignment(statement) for statement in ast.parse(cells[0].source).body]
+        return {name: ast.literal_eval(value) for name, value in pairs}
+    except (ValueError, SyntaxError) as error:
+        raise ParameterError(f"{path}: the parameters cell may hold only `name: type = literal` lines") from error
+
+
+def _assignment(statement: ast.stmt) -> tuple[str, ast.expr]:
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+            return name, value
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value
+    raise ValueError(ast.unparse(statement))
+
+
+def check_parameters(job: Job) -> None:
+    """Raise `ParameterError` for a parameter the notebook does not have or whose type differs from its default's."""
+    known = notebook_parameters(NOTEBOOKS / f"{job.notebook}.ipynb")
+    for name, value in job.parameters.items():
+        if name not in known:
+            raise ParameterError(f"{job.notebook}: unknown parameter {name!r}; it has {', '.join(known)}")
+        expected = (int, float) if isinstance(known[name], float) else type(known[name])
+        if not isinstance(value, expected) or isinstance(value, bool) != isinstance(known[name], bool):
+            raise ParameterError(f"{job.notebook}: {name} is {value!r}; expected {type(known[name]).__name__}")
+
+
+# --- freshness -----------------------------------------------------------------------------------------------------
+
+
+def job_hash(job: Job) -> str:
+    """What a job's result depends on: its notebook, parameters, the library's files behind it, model files, its needs.
+
+    What other jobs go on from does not depend on how it is drawn: after a change in `reporting/` nothing is trained
+    again.
+    """
+    notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    library = hash_of(files_behind(code, without=DRAWING if job.for_others else ()))
+    parts = [[cell.cell_type, cell.source] for cell in notebook.cells]
+    parts += [job.parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _inputs_hash(parameters: dict[str, Any]) -> str:
+    names = [str(parameters.get(key, "")) for key in INPUTS]
+    paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
+    found = [
+        file
+        for path in paths
+        for file in ([path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else [])
+    ]
+    pictures = parameters.get("images_folder")
+    return (_pictures(pictures) if pictures else "") + _files_hash([file for file in found if file.is_file()])
+
+
+@cache
+def _pictures(folder: str) -> str:
+    # Asked for by every job and all that it needs: once a process, for a folder may hold a hundred thousand.
+    return folder_digest(Path(folder), Path("data/features") / MANIFEST)
+
+
+def _files_hash(files: list[Path]) -> str:
+    stats = [(file, file.stat()) for file in files]
+    digests = [[file.name, _file_digest(file, stat.st_size, stat.st_mtime_ns)] for file, stat in stats]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(file: Path, size: int, modified: int) -> str:
+    # Size and time are in the key only so that a changed file is read again.
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def is_fresh(job: Job) -> bool:
+    """Whether the job's folder holds the finished result of this notebook, these parameters and this library."""
+    record = _record_of(job.folder)
+    return record is not None and (job.folder / "DONE").exists() and record["hash"] == job_hash(job)
+
+
+# --- execution -----------------------------------------------------------------------------------------------------
+
+
+class _ReportingEngine(NBClientEngine):
+    """papermill's own engine, telling which cell is being executed."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, **options):
+        began = nb_man.cell_start
+
+        def cell_start(cell, cell_index=None, **kwargs):
+            on_cell(cell_index, len(nb_man.nb.cells))
+            return began(cell, cell_index, **kwargs)
+
+        nb_man.cell_start = cell_start
+        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+papermill_engines.register("reporting", _ReportingEngine)
+
+
+def run_jobs(
+    jobs: list[Job], workers: int = 1, cell_timeout: int = 7200, listener: Listener | None = None
+) -> list[Outcome]:
+    """Execute jobs in order, up to `workers` side by side; what is fresh is kept, what needs a failed job is skipped.
+
+    All parameters are checked before the first notebook starts.
+    """
+    listener = listener or Listener()
+    for job in jobs:
+        check_parameters(job)
+    outcomes: dict[Path, Outcome] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for wave in _waves(jobs):
+            for outcome in pool.map(lambda job: _run_job(job, outcomes, cell_timeout, listener), wave):
+                outcomes[outcome.job.folder] = outcome
+    return [outcomes[job.folder] for job in jobs]
+
+
+def _waves(jobs: list[Job]) -> list[list[Job]]:
+    waves: list[list[Job]] = []
+    depth: dict[Path, int] = {}
+    for job in jobs:
+        depth[job.folder] = 1 + max((depth[need.folder] for need in job.needs), default=-1)
+        if depth[job.folder] == len(waves):
+            waves.append([])
+        waves[depth[job.folder]].append(job)
+    return waves
+
+
+def _run_job(job: Job, outcomes: dict[Path, Outcome], cell_timeout: int, listener: Listener) -> Outcome:
+    failed = [need.name for need in job.needs if outcomes[need.folder].status in ("failed", "skipped")]
+    if failed:
+        outcome = Outcome(job, "skipped", error=f"needs {', '.join(failed)}")
+    elif is_fresh(job):
+        outcome = Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"])
+    else:
+        listener.on_start(job)
+        try:
+            outcome = _execute(job, cell_timeout, listener)
+        except OSError as error:  # a full disk, a folder that cannot be written
+            outcome = Outcome(job, "failed", error=f"{error.filename or job.folder}: {error.strerror or error}")
+    listener.on_outcome(outcome)
+    return outcome
+
+
+def partial_folder(job: Job) -> Path:
+    """Where a job works until it is finished; what is in it can be resumed."""
+    return job.folder.with_name(f".{job.folder.name}.partial")
+
+
+def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
+    work, stamp, started = partial_folder(job), job_hash(job), time.perf_counter()
+    if (before := _record_of(work)) and before["hash"] != stamp:
+        shutil.rmtree(work)  # left behind by other parameters or another library
+    elif before and before["seconds"] is not None and not before["error"] and (work / "DONE").exists():
+        return _put_in_place(job, work, before["seconds"])  # killed after the last cell: nothing is left to execute
+    work.mkdir(parents=True, exist_ok=True)
+    content = {"hash": stamp, "notebook": job.notebook, "parameters": job.parameters, "seconds": None, "error": None}
+    write_json(work / "job.json", content)
+    error = _papermill(job, work, cell_timeout, listener)
+    if not error:
+        _drop_navigation(work / "notebook.ipynb")
+        (work / "DONE").touch()
+    content |= {"seconds": round(time.perf_counter() - started, 1), "error": error}
+    write_json(work / "job.json", content)
+    if error:
+        shutil.rmtree(job.folder, ignore_errors=True)  # an older result would pass for this one's
+        (work / "DONE").unlink(missing_ok=True)
+        return Outcome(job, "failed", content["seconds"], error)
+    return _put_in_place(job, work, content["seconds"])
+
+
+def _record_of(work: Path) -> dict[str, Any] | None:
+    """What an earlier process wrote of the job it began in a folder; of a damaged record, that it is no known job."""
+    path = work / "job.json"
+    if not path.exists():
+        return None
+    try:
+        record = read_json(path)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) and "hash" in record else {"hash": None}
+
+
+def _put_in_place(job: Job, work: Path, seconds: float) -> Outcome:
+    """Let a finished folder take the place of an older result, which is whole until then."""
+    older = job.folder.with_name(f".{job.folder.name}.older")
+    shutil.rmtree(older, ignore_errors=True)
+    if job.folder.exists():
+        job.folder.rename(older)
+    work.rename(job.folder)
+    shutil.rmtree(older, ignore_errors=True)
+    return Outcome(job, "done", seconds)
+
+
+def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> str | None:
+    """Execute the notebook into `work`; return what went wrong, or `None`."""
+    began: list[int] = []
+
+    def on_cell(cell: int, cells: int) -> None:
+        began.append(cell)
+        listener.on_cell(job, cell, cells)
+
+    error = _papermill_once(job, work, cell_timeout, on_cell, began)
+    # A kernel that never started is worth a second try.
+    return error if not error or began else _papermill_once(job, work, cell_timeout, on_cell, began)
+
+
+def _papermill_once(
+    job: Job, work: Path, cell_timeout: int, on_cell: Callable[[int, int], None], began: list[int]
+) -> str | None:
+    """`began`: the cells whose execution `on_cell` has been told of."""
+    output, parameters = work / "notebook.ipynb", {**job.parameters, "output": work.as_posix()}
+    try:
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
+            kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
+            extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
+            request_save_on_cell_execute=True, autosave_cell_every=0,
+        )  # fmt: skip
+        return _unexecuted_cell(output)
+    except PapermillExecutionError as error:
+        return f"cell {error.cell_index + 1}: {error.ename}: {error.evalue}"
+    except (DeadKernelError, CellTimeoutError, CellExecutionError, RuntimeError) as error:
+        at = f"cell {began[-1] + 1}" if began else "before the first cell"
+        kind = "took too long" if isinstance(error, CellTimeoutError) else "kernel died"
+        return f"{at}: {kind}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def _drop_navigation(path: Path) -> None:
+    # Its links lead to notebooks that stand beside the source, not beside an executed copy.
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if "navigation" not in cell.metadata.get("tags", [])]
+    nbformat.write(notebook, path)
+
+
+def _unexecuted_cell(path: Path) -> str | None:
+    # papermill calls a notebook completed even when its kernel died: only execution counts tell.
+    for number, cell in enumerate(nbformat.read(path, as_version=4).cells, start=1):
+        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
+            return f"cell {number}: never executed"
+    return None

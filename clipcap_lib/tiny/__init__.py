@@ -1,0 +1,1 @@
+"""The bundled tiny models: how notebook 00 trains, judges and saves them."""

@@ -1,0 +1,20 @@
+"""What a machine calls itself."""
+
+import pytest
+import torch
+
+from clipcap_lib import system as system
+
+
+@pytest.mark.parametrize(
+    ("known", "name"),
+    [("processor\t: 0\nmodel name\t: AMD EPYC 9\nflags\t: fpu\n", "AMD EPYC 9"), ("Features\t: fp\n", "aarch64")],
+)
+def test_a_processor_is_named_as_the_system_knows_it(monkeypatch, tmp_path, known, name):
+    (tmp_path / "cpuinfo").write_text(known)
+    monkeypatch.setattr(system, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(system.platform, "processor", lambda: "")
+    monkeypatch.setattr(system.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert system.device_name() == f"{name}, AVX2"
