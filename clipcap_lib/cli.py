@@ -56,7 +56,7 @@ def run(
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
-    from clipcap_lib.report import write_report
+    from clipcap_lib.reporting.report import write_report
     from clipcap_lib.runner.pipeline import ParameterError, is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
 
@@ -249,7 +249,7 @@ def compare(
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 even where a fall may be chance")] = False,
 ) -> None:
     """Compare runs with the first: one page, and exit code 1 where one is clearly worse by more than the tolerance."""
-    from clipcap_lib import compare as comparison
+    from clipcap_lib.reporting import compare_runs as comparison
 
     runs, output = [run.absolute() for run in runs], output.absolute()
     _enter_project(*runs)
@@ -290,7 +290,7 @@ def import_(
 @app.command()
 def gallery(reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports")) -> None:
     """Copy the README's figures out of the default experiment's executed notebooks into reports/gallery/."""
-    from clipcap_lib.gallery import write_gallery
+    from clipcap_lib.reporting.gallery import write_gallery
 
     _enter_project()
     with _refusing(FileNotFoundError, ValueError):

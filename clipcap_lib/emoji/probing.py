@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from clipcap_lib.attributes import factors
+from clipcap_lib.emoji.attributes import factors
 from clipcap_lib.emoji.language import Scene
 
 RIDGE = 1e-3  # of the number of pictures: keeps directions that hardly vary from being trusted

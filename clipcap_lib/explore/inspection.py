@@ -9,15 +9,15 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from clipcap_lib import cards
+from clipcap_lib.analysis.decoding import token_choices
 from clipcap_lib.analysis.neighbours import nearest_pictures
+from clipcap_lib.analysis.prefixes import interpret
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features
 from clipcap_lib.decoding.decode import Caption, Constraints
 from clipcap_lib.decoding.strategies import Strategy
-from clipcap_lib.decoding_study import token_choices
 from clipcap_lib.explore.captioner import Captioner
-from clipcap_lib.prefixes import interpret
+from clipcap_lib.reporting import cards
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import ipywidgets as widgets
 import pandas as pd
 from PIL import Image
 
-from clipcap_lib import cards
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding.strategies import Strategy, build_strategy
 from clipcap_lib.explore.inspection import caption_list, subject
 from clipcap_lib.images import open_picture
+from clipcap_lib.reporting import cards
 
 SLIDERS: dict[str, tuple[str, ...]] = {
     "greedy": (),

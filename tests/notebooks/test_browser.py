@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.report import write_index
+from clipcap_lib.reporting.report import write_index
 from clipcap_lib.runs import read_json, write_json
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from clipcap_lib import cli
 from clipcap_lib.cli import app
 from clipcap_lib.explore import captioner as captioning
-from clipcap_lib.report import render_notebook
+from clipcap_lib.reporting.report import render_notebook
 from clipcap_lib.runner.experiment import find_experiment, load_experiment
 from clipcap_lib.runner.pipeline import COMPARISONS, notebook_parameters
 from clipcap_lib.runs import read_json, read_runs

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from clipcap_lib.attributes import ATTRIBUTES, attribute_accuracy, describe_accuracy
-from clipcap_lib.figures import accuracy_heatmap
+from clipcap_lib.emoji.attributes import ATTRIBUTES, attribute_accuracy, describe_accuracy
+from clipcap_lib.reporting.figures import accuracy_heatmap
 
 
 def judged(run: str, split: str, **columns: tuple[int, int]) -> pd.DataFrame:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from clipcap_lib import compare
 from clipcap_lib.cli import app
-from clipcap_lib.compare import Comparison, _deltas, _labels, find_run
+from clipcap_lib.reporting import compare_runs as compare
+from clipcap_lib.reporting.compare_runs import Comparison, _deltas, _labels, find_run
 
 
 def scores(shift, seed=0, images=200):

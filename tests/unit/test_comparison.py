@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipcap_lib import comparison
-from clipcap_lib.comparison import caption_scores, conclude, images_until, seed_interval, still_falling
+from clipcap_lib.analysis import loss_curves as comparison
+from clipcap_lib.analysis.loss_curves import caption_scores, conclude, images_until, seed_interval, still_falling
 from clipcap_lib.metrics.reference import DocumentFrequencies, score
 from clipcap_lib.runs import Run, read_runs
 

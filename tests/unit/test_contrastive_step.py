@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clipcap_lib.contrastive_step import contrastive_step
+from clipcap_lib.analysis.contrastive_step import contrastive_step
 from clipcap_lib.decoding.decode import Constraints, decode
 from clipcap_lib.decoding.strategies import Contrastive
 

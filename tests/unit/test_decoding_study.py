@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib import decoding_study as study
+from clipcap_lib.analysis import decoding as study
 from clipcap_lib.decoding.decode import Caption, Constraints
 from clipcap_lib.metrics.reference import DocumentFrequencies, cider_agreement, score
 

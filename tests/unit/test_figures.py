@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from clipcap_lib import figures
+from clipcap_lib.reporting import figures
 from clipcap_lib.runs import Run
 
 

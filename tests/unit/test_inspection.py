@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib import cards
+from clipcap_lib.analysis.decoding import token_choices
 from clipcap_lib.analysis.neighbours import nearest_pictures
-from clipcap_lib.attributes import accuracy_by_factor
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
-from clipcap_lib.decoding_study import token_choices
+from clipcap_lib.emoji.attributes import accuracy_by_factor
 from clipcap_lib.emoji.language import Group, Scene, captions, score_caption, wrong_spans
 from clipcap_lib.metrics.reference import DocumentFrequencies, interval_table, score
+from clipcap_lib.reporting import cards
 
 SCENE = Scene("grass", (Group("cat", 1, "big"), Group("car", 2, "small")), "left", 0)
 

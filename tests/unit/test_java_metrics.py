@@ -3,8 +3,8 @@
 import pytest
 from published_example import GIVEN, MADE
 
-from clipcap_lib.metrics.java import add_java_metrics
 from clipcap_lib.metrics import java as java_metrics
+from clipcap_lib.metrics.java import add_java_metrics
 from clipcap_lib.metrics.reference import score
 
 PUBLISHED = {"BLEU-1": 0.6667, "BLEU-2": 0.4899, "BLEU-3": 0.3469, "BLEU-4": 0.0, "ROUGE-L": 0.4280, "CIDEr-D": 0.5637}

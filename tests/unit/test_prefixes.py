@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib.prefixes import PrefixMeaning, interpret
+from clipcap_lib.analysis.prefixes import PrefixMeaning, interpret
 
 
 def test_a_prefix_of_words_is_read_as_these_words(make_model):

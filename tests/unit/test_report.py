@@ -10,8 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.gallery import FIGURES, first_figure_under
-from clipcap_lib.report import SECTIONS, render_notebook, write_report
+from clipcap_lib.reporting.gallery import FIGURES, first_figure_under
+from clipcap_lib.reporting.report import SECTIONS, render_notebook, write_report
 from clipcap_lib.runner.experiment import Experiment, load_experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.settings import Data

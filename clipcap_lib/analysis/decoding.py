@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.attributes import ENOUGH_PICTURES
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.reranking import Utility
 from clipcap_lib.decoding.strategies import parse_strategy
+from clipcap_lib.emoji.attributes import ENOUGH_PICTURES
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.metrics.clip_score import clip_scores, ref_clip_scores

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 from ruamel.yaml import YAML
 
-from clipcap_lib.chinese_font import font_face
 from clipcap_lib.emoji.scenes import ATTRIBUTION
 from clipcap_lib.files import claim, replacing
+from clipcap_lib.reporting.chinese_font import font_face
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import loss_curve, read_json, write_json
@@ -29,7 +29,7 @@ QUESTIONS = {
 }
 SECTIONS = (*QUESTIONS, "07_explore", "01_data_preparation", "02_feature_extraction")
 HIDDEN = {"interactive", "setup", "parameters", "injected-parameters", "navigation", "headline"}  # tags of cells
-TEMPLATES = files("clipcap_lib") / "templates"
+TEMPLATES = files("clipcap_lib.reporting") / "templates"
 INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
 
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from clipcap_lib.attributes import ATTRIBUTES, ENOUGH_PICTURES
+from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.images import open_picture
 from clipcap_lib.runs import Run, loss_curve
 

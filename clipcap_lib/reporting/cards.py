@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clipcap_lib.attributes import ATTRIBUTES
+from clipcap_lib.emoji.attributes import ATTRIBUTES
 from clipcap_lib.emoji.language import Scene, wrong_spans
 from clipcap_lib.images import open_picture
 from clipcap_lib.settings import Language

@@ -9,9 +9,9 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.attributes import ATTRIBUTES, ENOUGH_PICTURES
+from clipcap_lib.analysis.decoding import training_frequencies
 from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.decoding_study import training_frequencies
+from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.metrics.reference import DocumentFrequencies, paired_difference, score
 from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
 from clipcap_lib.runs import Run, loss_curve, summary_table

@@ -6,8 +6,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from transformers import PreTrainedTokenizerBase
 
-from clipcap_lib.figures import FAINT, INK, MAPPINGS, _subplots
 from clipcap_lib.packing import Packed
+from clipcap_lib.reporting.figures import FAINT, INK, MAPPINGS, _subplots
 
 SEEN, HIDDEN = "#2e6f95", "#f3f5f7"
 

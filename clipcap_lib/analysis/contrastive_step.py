@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.analysis.decoding import hidden_states
 from clipcap_lib.decoding.strategies import Contrastive
-from clipcap_lib.decoding_study import hidden_states
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.model import ClipCapModel, readable
 

@@ -1,0 +1,1 @@
+"""Showing results: figures, cards, the report's pages, comparisons, the gallery."""
