@@ -9,7 +9,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["float32", "bf16"]
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -33,6 +38,24 @@ def _processor() -> str:
     known = CPUINFO.read_text() if CPUINFO.exists() else ""
     named = re.search(r"^model name\s*: (.+)$", known, re.MULTILINE)
     return named[1] if named else platform.processor() or platform.machine()
+
+
+def chosen_precision(device: "torch.device", precision: str) -> Precision:
+    """What `auto` comes to on a device: bf16 where its hardware has bfloat16 matrix products."""
+    import torch
+
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def autocast(device: "torch.device", precision: str) -> "torch.autocast":
+    """The context of a forward pass: matrix products in the chosen precision."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16, enabled=chosen_precision(device, precision) == "bf16")
 
 
 @contextmanager

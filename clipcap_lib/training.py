@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from clipcap_lib.history import History
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import Padding
 from clipcap_lib.settings import TrainingSettings
+from clipcap_lib.system import autocast
 
-Precision = Literal["float32", "bf16"]
 KERNEL_ENDS = 10.0  # seconds: a kernel whose parent was killed notices it within one or two
 
 
@@ -172,20 +172,6 @@ def train(
         return Trainer(model, train_split, dev_split, settings, seed, folder, on_progress).fit()
     finally:
         claimed.release()
-
-
-def chosen_precision(device: torch.device, precision: str) -> Precision:
-    """What `auto` comes to on a device: bf16 where its hardware has bfloat16 matrix products."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context of a forward pass: matrix products in the chosen precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=chosen_precision(device, precision) == "bf16")
 
 
 def dev_loss(

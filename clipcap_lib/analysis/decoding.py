@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,22 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
-from clipcap_lib.decoding.reranking import Utility
 from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.emoji.attributes import ENOUGH_PICTURES
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.metrics.clip_score import clip_scores, ref_clip_scores
-from clipcap_lib.metrics.reference import (
-    DocumentFrequencies,
-    Scores,
-    cider_agreement,
-    diversity,
-    paired_difference,
-    score,
-)
-from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser, tokenise
+from clipcap_lib.metrics.diversity import diversity
+from clipcap_lib.metrics.reference import DocumentFrequencies, Scores, cider_agreement, score
+from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
 from clipcap_lib.model import ClipCapModel, readable
 from clipcap_lib.settings import Language
 
@@ -58,20 +52,6 @@ class Trial:
         keys = self.keys[:count]
         references = {key: self.references[key] for key in keys}
         return replace(self, features=self.features[:count], keys=keys, references=references)
-
-
-def training_frequencies(captions: pd.DataFrame, tokeniser: Tokeniser) -> DocumentFrequencies:
-    """Document frequencies of the training references; `captions` has image_id, caption and split."""
-    train = captions[captions["split"] == "train"]
-    words = pd.Series(tokenise(train["caption"].tolist(), tokeniser), index=train["image_id"].to_numpy())
-    return DocumentFrequencies.of(words.groupby(level=0, sort=False).agg(list).tolist())
-
-
-def training_agreement(captions: pd.DataFrame, language: Language) -> Utility:
-    """Agreement in CIDEr-D for minimum Bayes risk; the training captions, which weigh the words, are counted once."""
-    tokeniser = DEFAULT[language]
-    frequencies = cache(lambda: training_frequencies(captions, tokeniser))  # not before a caption asks
-    return lambda texts: cider_agreement(frequencies(), tokeniser)(texts)
 
 
 class Attempt(NamedTuple):

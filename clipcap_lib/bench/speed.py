@@ -23,8 +23,7 @@ from clipcap_lib.decoding.fast_gpt2 import Affine
 from clipcap_lib.decoding.strategies import Beam, Contrastive, Greedy, Sample, Strategy
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import pack
-from clipcap_lib.system import best_device, device_name
-from clipcap_lib.training import Precision, autocast
+from clipcap_lib.system import Precision, autocast, best_device, device_name
 
 SIZES = {"tiny": (3, 160, 5, 1673), "base": (12, 768, 12, 21128)}
 IMAGES, CAPTIONS, CAPTION_TOKENS = 8, 5, 18  # a training step

@@ -15,9 +15,9 @@ from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
+from clipcap_lib.provenance.sources import files_behind, hash_of
 from clipcap_lib.published.embeddings import read_embedding_pickle
 from clipcap_lib.settings import Data
-from clipcap_lib.sources import files_behind, hash_of
 
 SCENE_SPLITS = {
     "train": "train_images",

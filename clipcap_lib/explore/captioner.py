@@ -10,12 +10,12 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from clipcap_lib.analysis.decoding import training_agreement
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, checked_rules, decode
 from clipcap_lib.decoding.reranking import Utility
 from clipcap_lib.decoding.strategies import MinimumBayesRisk, Strategy
 from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.metrics.reference import training_agreement
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.runs import finished_in, read_json
 from clipcap_lib.settings import Data, pick

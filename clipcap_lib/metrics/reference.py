@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs
 from pycocoevalcap.rouge.rouge import Rouge
 
-from clipcap_lib.metrics.tokenizers import Tokeniser, tokenise
+from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser, tokenise
+from clipcap_lib.settings import Language
 
 REFERENCE_METRICS = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D"]
 RESAMPLES = 1000
@@ -87,54 +89,21 @@ def score(
     images = list(references)
     made = tokenise([candidates[image] for image in images], tokeniser)
     given = tokenise_references(references, tokeniser)
-    bleu = _bleu_parts(made, given)
+    ngrams = image_ngrams(made, given)
     rouge = np.array([_rouge(words, image) for words, image in zip(made, given, strict=True)])
     table = pd.DataFrame({"ROUGE-L": rouge, "CIDEr-D": cider(made, given, frequencies)}, index=images)
-    for n, column in enumerate(_bleu(bleu).T, start=1):
+    for n, column in enumerate(bleu(ngrams).T, start=1):
         table[f"BLEU-{n}"] = column
     everything = np.ones((1, len(images)))
-    drawn_again = _drawn_again(len(images), resamples, seed)
-    corpus, resampled = (_corpus(weights, bleu, table) for weights in (everything, drawn_again))
+    drawn_again = bootstrap_draws(len(images), resamples, seed)
+    corpus, resampled = (_corpus(weights, ngrams, table) for weights in (everything, drawn_again))
     edges = resampled.quantile([0.025, 0.975]).T.set_axis(["low", "high"], axis=1)
     return Scores(corpus.iloc[0], edges, table[REFERENCE_METRICS], protocol(references, tokeniser, frequencies))
 
 
-def paired_difference(
-    before: pd.Series, after: pd.Series, confidence: float = 0.95, resamples: int = RESAMPLES
-) -> tuple[float, float, float]:
-    """Mean of `after` − `before` over the images that both have a value for, and its interval.
-
-    The interval is of a bootstrap over images: each is drawn with both its values.
-    """
-    difference = (after - before).dropna().to_numpy(dtype=float)
-    means = _drawn_again(len(difference), resamples, seed=0) @ difference / len(difference)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(difference.mean()), float(low), float(high)
-
-
-def _drawn_again(images: int, resamples: int, seed: int) -> np.ndarray:
+def bootstrap_draws(images: int, resamples: int, seed: int) -> np.ndarray:
     """How often each image is drawn in each resample of a bootstrap [resamples, images]."""
     return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples)
-
-
-def interval_table(
-    captions: dict[str, dict[str, str]], references: dict[str, list[str]],
-    protocols: dict[Tokeniser, DocumentFrequencies], metrics: Sequence[str] = ("CIDEr-D", "BLEU-4", "ROUGE-L"),
-) -> pd.DataFrame:  # fmt: skip
-    """Value and 95 % interval of several sets of captions of the same images, as text: a row a set.
-
-    Columns are (protocol, metric), a protocol for each tokeniser with its document frequencies: numbers in one column
-    may be compared with one another and with nothing else.
-    """
-    rows = {name: {} for name in captions}
-    for tokeniser, frequencies in protocols.items():
-        for name, made in captions.items():
-            found = score(made, references, tokeniser, frequencies)
-            for metric in metrics:
-                low, high = found.intervals.loc[metric]
-                rows[name][found.protocol, metric] = f"{found.corpus[metric]:.3f}  [{low:.3f}, {high:.3f}]"
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis=1)
 
 
 def protocol(
@@ -173,7 +142,7 @@ def _rouge(words: list[str], image: list[list[str]]) -> float:
     return float(Rouge().calc_score([" ".join(words)], references)) if words and references else 0.0
 
 
-def _bleu_parts(made: list[list[str]], given: list[list[list[str]]]) -> np.ndarray:
+def image_ngrams(made: list[list[str]], given: list[list[list[str]]]) -> np.ndarray:
     """Per image: caption length, length of the closest reference, n-grams guessed 1–4, n-grams right 1–4."""
     rows = []
     for words, image in zip(made, given, strict=True):
@@ -183,7 +152,7 @@ def _bleu_parts(made: list[list[str]], given: list[list[list[str]]]) -> np.ndarr
     return np.array(rows, dtype=float)
 
 
-def _bleu(parts: np.ndarray) -> np.ndarray:
+def bleu(parts: np.ndarray) -> np.ndarray:
     """BLEU-1 … BLEU-4 [rows, 4] of summed parts [rows, 10] (Papineni et al. 2002), smoothed as pycocoevalcap does."""
     length, closest, guessed, right = parts[:, 0], parts[:, 1], parts[:, 2:6], parts[:, 6:]
     precision = ((right + 1e-15) / (guessed + 1e-9)).cumprod(1) ** (1 / np.arange(1, 5))
@@ -192,49 +161,11 @@ def _bleu(parts: np.ndarray) -> np.ndarray:
         return precision * np.exp(np.minimum(0, 1 - 1 / ratio))[:, None]
 
 
-def _corpus(weights: np.ndarray, bleu: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+def _corpus(weights: np.ndarray, ngrams: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
     """Corpus values for each row of image weights [draws, images]."""
-    values = pd.DataFrame(_bleu(weights @ bleu), columns=REFERENCE_METRICS[:4])
+    values = pd.DataFrame(bleu(weights @ ngrams), columns=REFERENCE_METRICS[:4])
     means = weights @ table[["ROUGE-L", "CIDEr-D"]].to_numpy() / weights.sum(1, keepdims=True)
     return values.assign(**{"ROUGE-L": means[:, 0], "CIDEr-D": means[:, 1]})
-
-
-# --- without references --------------------------------------------------------------------------------------------
-
-
-def diversity(captions: list[str], tokeniser: Tokeniser, training_captions: set[str] | None = None) -> pd.Series:
-    """How varied captions of many images are.
-
-    `distinct-n`: distinct n-grams over all n-grams of the corpus (compare at equal numbers of captions). `rep-n`: mean
-    share of a caption's n-grams that repeat within it. `unique`: share of different captions. `novel`: share that no
-    training caption equals. `vocabulary` and `length` count tokens.
-    """
-    words = tokenise(captions, tokeniser)
-    values: dict[str, float] = {"unique": len(set(captions)) / len(captions)}
-    if training_captions is not None:
-        values["novel"] = sum(caption not in training_captions for caption in captions) / len(captions)
-    values |= {f"distinct-{n}": _distinct([gram for row in words for gram in _ngrams(row, n)]) for n in (1, 2)}
-    values |= {f"rep-{n}": float(np.mean([1 - _distinct(_ngrams(row, n)) for row in words])) for n in (1, 2)}
-    values["vocabulary"] = len({word for row in words for word in row})
-    values["length"] = float(np.mean([len(row) for row in words]))
-    return pd.Series(values)
-
-
-def set_diversity(captions: list[list[str]], tokeniser: Tokeniser, frequencies: DocumentFrequencies) -> pd.Series:
-    """How varied several captions of one image are, averaged over images.
-
-    `Div-n`: distinct n-grams of the set over its words (Shetty et al. 2017). `mBLEU-4`: mean BLEU-4 of each caption
-    against the others; lower is more varied. `self-CIDEr`: −log of the largest share of an eigenvalue of √CIDEr-D
-    between the captions, over log of their number (Wang & Chan 2019); 1 is most varied. Raises `ValueError` for sets of
-    fewer than two.
-    """
-    if min(map(len, captions)) < 2:
-        raise ValueError("diversity within an image needs at least two captions of each")
-    sets = [tokenise(row, tokeniser) for row in captions]
-    values = {f"Div-{n}": float(np.mean([_div(row, n) for row in sets])) for n in (1, 2)}
-    values["mBLEU-4"] = float(np.mean([_mutual_bleu(row) for row in sets]))
-    values["self-CIDEr"] = float(np.mean([_self_cider(row, frequencies) for row in sets]))
-    return pd.Series(values)
 
 
 def cider_agreement(frequencies: DocumentFrequencies, tokeniser: Tokeniser) -> Callable[[list[str]], list[float]]:
@@ -248,27 +179,15 @@ def cider_agreement(frequencies: DocumentFrequencies, tokeniser: Tokeniser) -> C
     return utility
 
 
-def _ngrams(words: list[str], n: int) -> list[tuple[str, ...]]:
-    return list(zip(*(words[i:] for i in range(n)), strict=False))
+def training_frequencies(captions: pd.DataFrame, tokeniser: Tokeniser) -> DocumentFrequencies:
+    """Document frequencies of the training references; `captions` has image_id, caption and split."""
+    train = captions[captions["split"] == "train"]
+    words = pd.Series(tokenise(train["caption"].tolist(), tokeniser), index=train["image_id"].to_numpy())
+    return DocumentFrequencies.of(words.groupby(level=0, sort=False).agg(list).tolist())
 
 
-def _distinct(grams: list[tuple[str, ...]]) -> float:
-    return len(set(grams)) / len(grams) if grams else 1.0
-
-
-def _div(rows: list[list[str]], n: int) -> float:
-    total = sum(map(len, rows))
-    return len({gram for row in rows for gram in _ngrams(row, n)}) / total if total else 0.0
-
-
-def _mutual_bleu(rows: list[list[str]]) -> float:
-    others = [rows[:i] + rows[i + 1 :] for i in range(len(rows))]
-    return float(_bleu(_bleu_parts(rows, others))[:, 3].mean())
-
-
-def _self_cider(rows: list[list[str]], frequencies: DocumentFrequencies) -> float:
-    size = len(rows)
-    similarity = np.array([cider([row] * size, [[other] for other in rows], frequencies) for row in rows]) / 10
-    values = np.linalg.eigvalsh(np.clip((similarity + similarity.T) / 2, 0, None))
-    roots = np.sqrt(np.clip(values, 0, None))
-    return float(-np.log(roots.max() / roots.sum()) / np.log(size)) if roots.sum() else 0.0
+def training_agreement(captions: pd.DataFrame, language: Language) -> Callable[[list[str]], list[float]]:
+    """Agreement in CIDEr-D for minimum Bayes risk; the training captions, which weigh the words, are counted once."""
+    tokeniser = DEFAULT[language]
+    frequencies = cache(lambda: training_frequencies(captions, tokeniser))  # not before a caption asks
+    return lambda texts: cider_agreement(frequencies(), tokeniser)(texts)

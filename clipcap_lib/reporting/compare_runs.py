@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.loss_curves import caption_scores
 from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.metrics.reference import paired_difference
 from clipcap_lib.reporting import cards, figures
 from clipcap_lib.reporting.report import write_page
 from clipcap_lib.runs import Run, finished_in, read_json, read_run

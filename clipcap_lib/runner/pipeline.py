@@ -19,9 +19,9 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.provenance.sources import files_behind, hash_of
 from clipcap_lib.runner.experiment import Experiment, run_id
 from clipcap_lib.runs import read_json, write_json
-from clipcap_lib.sources import files_behind, hash_of
 
 NOTEBOOKS = Path("notebooks")
 Status = Literal["done", "fresh", "failed", "skipped"]

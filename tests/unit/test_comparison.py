@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from clipcap_lib.analysis import loss_curves as comparison
-from clipcap_lib.analysis.loss_curves import caption_scores, conclude, images_until, seed_interval, still_falling
+from clipcap_lib.analysis.conclusion import conclude
+from clipcap_lib.analysis.loss_curves import caption_scores, images_until, seed_interval, still_falling
 from clipcap_lib.metrics.reference import DocumentFrequencies, score
 from clipcap_lib.runs import Run, read_runs
 

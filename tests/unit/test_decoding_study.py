@@ -10,7 +10,13 @@ import torch
 
 from clipcap_lib.analysis import decoding as study
 from clipcap_lib.decoding.decode import Caption, Constraints
-from clipcap_lib.metrics.reference import DocumentFrequencies, cider_agreement, score
+from clipcap_lib.metrics.reference import (
+    DocumentFrequencies,
+    cider_agreement,
+    score,
+    training_agreement,
+    training_frequencies,
+)
 
 FEATURES = torch.randn(6, 16, generator=torch.Generator().manual_seed(3))
 KEYS = [f"image {number}" for number in range(6)]
@@ -29,7 +35,7 @@ def model(make_model):
 def trial(model):
     return study.Trial(
         model=model, features=FEATURES, keys=KEYS, references={key: ["一只猫在草地上", "一辆车"] for key in KEYS},
-        language="zh", frequencies=study.training_frequencies(CAPTIONS, "jieba"), judge=None,
+        language="zh", frequencies=training_frequencies(CAPTIONS, "jieba"), judge=None,
         constraints=Constraints(max_new_tokens=8, min_new_tokens=8),
     )  # fmt: skip
 
@@ -111,12 +117,12 @@ def test_without_a_penalty_every_cell_of_the_grid_is_greedy(trial):
 
 
 def test_words_are_weighed_by_training_captions_alone():
-    frequencies = study.training_frequencies(CAPTIONS, "char")
+    frequencies = training_frequencies(CAPTIONS, "char")
     assert frequencies.images == 2
     assert (frequencies.counts[("猫",)], frequencies.counts[("一",)], frequencies.counts[("草",)]) == (1, 2, 0)
     by_hand = DocumentFrequencies.of([[["一只", "猫"], ["一只", "狗"]], [["一辆车"]]])
     texts = ["一只猫", "一只狗", "一辆车"]
-    assert cider_agreement(by_hand, "jieba")(texts) == study.training_agreement(CAPTIONS, "zh")(texts)
+    assert cider_agreement(by_hand, "jieba")(texts) == training_agreement(CAPTIONS, "zh")(texts)
 
 
 # --- what is concluded ---------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from clipcap_lib.analysis.decoding import token_choices
+from clipcap_lib.analysis.intervals import interval_table
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.emoji.attributes import accuracy_by_factor
 from clipcap_lib.emoji.language import Group, Scene, captions, score_caption, wrong_spans
-from clipcap_lib.metrics.reference import DocumentFrequencies, interval_table, score
+from clipcap_lib.metrics.reference import DocumentFrequencies, score
 from clipcap_lib.reporting import cards
 
 SCENE = Scene("grass", (Group("cat", 1, "big"), Group("car", 2, "small")), "left", 0)

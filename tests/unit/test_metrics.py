@@ -9,14 +9,8 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from clipcap_lib.metrics.reference import (
-    DocumentFrequencies,
-    cider_agreement,
-    diversity,
-    protocol,
-    score,
-    set_diversity,
-)
+from clipcap_lib.metrics.diversity import diversity, set_diversity
+from clipcap_lib.metrics.reference import DocumentFrequencies, cider_agreement, protocol, score
 from clipcap_lib.metrics.tokenizers import tokenise
 
 

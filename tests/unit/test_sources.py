@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clipcap_lib import sources
+from clipcap_lib.provenance import sources
 
 
 @pytest.fixture
@@ -54,6 +54,6 @@ def test_the_hash_tells_content_and_place(package):
 
 
 def test_every_file_of_the_library_is_a_source():
-    root = Path(sources.__file__).parent
+    root = sources.PACKAGE
     held = {path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert held == set(sources.library_files())

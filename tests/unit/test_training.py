@@ -17,7 +17,8 @@ from clipcap_lib.files import InUseError
 from clipcap_lib.history import History
 from clipcap_lib.packing import Padding, pack
 from clipcap_lib.settings import TrainingSettings
-from clipcap_lib.training import Trainer, chosen_precision, dev_loss, train
+from clipcap_lib.system import chosen_precision
+from clipcap_lib.training import Trainer, dev_loss, train
 
 SETTINGS = TrainingSettings(
     steps=9, images_per_step=4, captions_per_image=2, learning_rate=1e-3, language_model_learning_rate=1e-3,
