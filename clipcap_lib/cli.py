@@ -177,7 +177,7 @@ def caption(
             max_new_tokens=max_new_tokens, min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty,
             no_repeat_ngram=no_repeat_ngram,
         )  # fmt: skip
-        captioner = Captioner.from_run(run)
+        captioner = Captioner.from_pretrained(run)
     for image, name, captions in _in_batches(captioner, images, how, constraints):
         if as_json:
             shared = {"strategy": how.model_dump(), "run": str(run)}
@@ -194,7 +194,7 @@ def _in_batches(
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH]
         with _refusing(ValueError, OSError):  # OSError: mbr's training captions are gone
-            found = captioner.caption(map(open_picture, some), [image.name for image in some], how, constraints)
+            found = captioner.caption_all(map(open_picture, some), [image.name for image in some], how, constraints)
         names = [image.name if called[image.name] == 1 else str(image) for image in some]
         yield from zip(some, names, found, strict=True)
 

@@ -28,23 +28,37 @@ class Run:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def label(self) -> str:
+        """How the run is named in figures and tables: mapping and tuning."""
+        return f"{self.params['mapping']}, {self.params['tuning']}"
+
 
 def loss_curve(history: pd.DataFrame, split: str) -> pd.DataFrame:
     """The rows of a history that hold the loss of a split over real tokens."""
     return history[(history["split"] == split) & (history["metric"] == "loss")]
 
 
-def enter_project(*named: Path) -> Path:
-    """Make the project's top folder the current one and return it.
-
-    It is the one that the current folder lies in, or else a path that the user has `named`, or this library's source.
-    """
-    for place in (Path.cwd(), *(path.absolute() for path in named), Path(__file__)):
+def find_project(*places: Path) -> Path | None:
+    """The top folder of the project that one of these places lies in, the first that does, or this library's source."""
+    for place in (*(path.absolute() for path in places), Path(__file__)):
         for folder in (place, *place.parents):
             if (folder / "notebooks" / "experiments").is_dir():
-                os.chdir(folder)
                 return folder
-    raise FileNotFoundError(f"{Path.cwd()} is not inside the workbench: `cd` into your clone, which holds notebooks/")
+    return None
+
+
+def enter_project(*named: Path) -> Path:
+    """Make the top folder of the project that one is in, or else of what was `named`, the current one and return it.
+
+    Raises `FileNotFoundError` where there is none.
+    """
+    if (folder := find_project(Path.cwd(), *named)) is None:
+        raise FileNotFoundError(
+            f"{Path.cwd()} is not inside the workbench: `cd` into your clone, which holds notebooks/"
+        )
+    os.chdir(folder)
+    return folder
 
 
 def listed(value: Any) -> list[Any]:
@@ -99,11 +113,12 @@ def read_run(folder: Path) -> Run:
     )  # fmt: skip
 
 
-def read_runs(folders: list[str]) -> list[Run]:
-    """Read the runs of an experiment, in the order given.
+def read_runs(named: Any) -> list[Run]:
+    """Read the runs that a notebook's `runs` names, in the order given; see `run_folders`.
 
     Raises `FileNotFoundError` naming the runs that are not finished.
     """
+    folders = run_folders(named)
     missing = [folder for folder in folders if not (Path(folder) / "DONE").exists()]
     if missing or not folders:
         raise FileNotFoundError(

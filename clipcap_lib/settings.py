@@ -1,7 +1,8 @@
 """The settings of an experiment by section, checked: data, models, training, decoding; one default for each key."""
 
+from collections.abc import Mapping as Parameters
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -39,6 +40,11 @@ class Section(BaseModel):
     @classmethod
     def _with_new_names(cls, content: Any) -> Any:
         return with_new_names(content) if isinstance(content, dict) else content
+
+    @classmethod
+    def of(cls, parameters: Parameters[str, Any]) -> Self:
+        """The section among a notebook's or a run's parameters; see `pick`."""
+        return pick(cls, dict(parameters))
 
 
 class Data(Section):

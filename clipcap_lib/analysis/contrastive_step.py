@@ -1,11 +1,14 @@
 """One step of contrastive search taken apart: probability, penalty and score of each candidate."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.analysis.decoding import hidden_states
+from clipcap_lib.analysis.states import hidden_states
+from clipcap_lib.decoding.constraints import Caption
 from clipcap_lib.decoding.strategies import Contrastive
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.model import ClipCapModel, readable
@@ -31,3 +34,19 @@ def contrastive_step(model: ClipCapModel, feature: Tensor, written: list[int], s
     table["confidence"] = (1 - strategy.alpha) * table["probability"]
     table["penalty"] = -strategy.alpha * table["similarity"]
     return table.assign(score=table["confidence"] + table["penalty"])
+
+
+def telling_step(
+    model: ClipCapModel, features: Tensor, captions: Sequence[Caption], strategy: Contrastive
+) -> tuple[int, int, pd.DataFrame]:
+    """The first image, step and table of `contrastive_step` in which another token than the likeliest was written.
+
+    Where there is none, the last step that was looked at.
+    """
+    image, step, table = 0, 0, contrastive_step(model, features[0], [], strategy)
+    for image, caption in enumerate(captions):
+        for step in range(len(caption.tokens)):
+            table = contrastive_step(model, features[image], caption.tokens[:step], strategy)
+            if table["score"].idxmax() != 0:
+                return image, step, table
+    return image, step, table

@@ -1,4 +1,4 @@
-"""What notebook 05 measures: strategies side by side, and the hidden states that contrastive search looks at."""
+"""Decoding strategies side by side: quality, diversity and cost on the same images, and what they say together."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,31 +6,36 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from clipcap_lib.analysis.intervals import paired_difference
+from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.corpus.features import corpus_features
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
-from clipcap_lib.decoding.strategies import parse_strategy
+from clipcap_lib.decoding.strategies import Beam, Contrastive, Greedy, Sample, parse_strategy
 from clipcap_lib.emoji.attributes import ENOUGH_PICTURES
-from clipcap_lib.encoders import Encoder
-from clipcap_lib.language_model import lm_head
+from clipcap_lib.encoders import Encoder, load_encoder
 from clipcap_lib.metrics.clip_score import clip_scores, ref_clip_scores
-from clipcap_lib.metrics.diversity import diversity
-from clipcap_lib.metrics.reference import DocumentFrequencies, Scores, cider_agreement, score
+from clipcap_lib.metrics.diversity import diversity, set_diversity
+from clipcap_lib.metrics.reference import (
+    DocumentFrequencies,
+    Scores,
+    cider_agreement,
+    score,
+    training_frequencies,
+)
 from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
-from clipcap_lib.model import ClipCapModel, readable
-from clipcap_lib.settings import Language
+from clipcap_lib.model import ClipCapModel
+from clipcap_lib.runs import Run
+from clipcap_lib.settings import Data, Language, pick
 
 PASSES, SECONDS = 3, 1.0  # a strategy is timed three times, for 0.2 s are all noise; none is begun after a second
 TAIL_RESAMPLES = 10_000  # ten comparisons leave half a percent to both tails of an interval
 
 
 @dataclass(frozen=True)
-class Trial:
+class DecodingStudy:
     """The images all strategies caption: embeddings [N, D], ids, their references, and what judges need."""
 
     model: ClipCapModel
@@ -43,18 +48,37 @@ class Trial:
     constraints: Constraints
     training_captions: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, run: Run, images: int, max_new_tokens: int) -> "DecodingStudy":
+        """The study of a run on its first test images, with all that the strategies and metrics need."""
+        data = pick(Data, run.params)
+        corpus, encoder = prepare_corpus(data), load_encoder(run.params["encoder"])
+        pictures, references = corpus.test_images(images), corpus.references()
+        train = corpus.table.loc[corpus.table["split"] == "train", "caption"]
+        return cls(
+            model=ClipCapModel.from_pretrained(run.folder / "model"),
+            features=corpus_features(corpus, encoder, pictures).tensor(),
+            keys=pictures["image_id"].tolist(),
+            references=references[pictures["image_id"]].to_dict(),
+            language=data.language,
+            frequencies=training_frequencies(corpus.table, DEFAULT[data.language]),
+            judge=encoder.judging(data.language),
+            constraints=Constraints(max_new_tokens=max_new_tokens),
+            training_captions=frozenset(train),
+        )
+
     @property
     def tokeniser(self) -> Tokeniser:
         return DEFAULT[self.language]
 
-    def first(self, count: int) -> "Trial":
+    def first(self, count: int) -> "DecodingStudy":
         """The same with the first images only."""
         keys = self.keys[:count]
         references = {key: self.references[key] for key in keys}
         return replace(self, features=self.features[:count], keys=keys, references=references)
 
 
-class Attempt(NamedTuple):
+class StrategyResult(NamedTuple):
     """Each image's best caption; quality, diversity and cost; and CIDEr-D by image id, to compare strategies by."""
 
     captions: list[Caption]
@@ -62,7 +86,7 @@ class Attempt(NamedTuple):
     cider: pd.Series
 
 
-def try_strategy(trial: Trial, strategy: str) -> Attempt:
+def try_strategy(study: DecodingStudy, strategy: str) -> StrategyResult:
     """Caption the images, and measure the captions and what they cost.
 
     `forwards a token` counts forward passes of the language model over the tokens of the longest caption: 1 is one
@@ -70,23 +94,35 @@ def try_strategy(trial: Trial, strategy: str) -> Attempt:
     asks of CLIP.
     """
     forwards: list[None] = []
-    caption = partial(_caption, trial, strategy)
-    with trial.model.on_step(lambda: forwards.append(None)):
+    caption = partial(_caption, study, strategy)
+    with study.model.on_step(lambda: forwards.append(None)):
         found, first = _timed(caption)
     seconds = _shortest(caption, first)
     best = [captions[0] for captions in found]
     steps = max(len(caption.log_probabilities) for captions in found for caption in captions)
     cost = {"captions/s": len(best) / seconds, "forwards a token": (1 + len(forwards)) / steps}
-    scores = _scores(trial, best)
-    return Attempt(
-        best, pd.concat([_quality(trial, best, scores), pd.Series(cost)]).rename(strategy), scores.images["CIDEr-D"]
+    scores = _scores(study, best)
+    return StrategyResult(
+        best, pd.concat([_quality(study, best, scores), pd.Series(cost)]).rename(strategy), scores.images["CIDEr-D"]
     )
 
 
-def _caption(trial: Trial, strategy: str) -> list[list[Caption]]:
+def compare_strategies(study: DecodingStudy, strategies: Sequence[str]) -> dict[str, StrategyResult]:
+    """Try each strategy on the same images; the first once more before, as the first pass pays for what all share."""
+    try_strategy(study, strategies[0])
+    return {strategy: try_strategy(study, strategy) for strategy in strategies}
+
+
+def caption_table(results: dict[str, StrategyResult], images: pd.DataFrame) -> pd.DataFrame:
+    """The best captions of each strategy, a row an image and strategy, which stands as `run`."""
+    rows = {name: [caption.text for caption in result.captions] for name, result in results.items()}
+    return pd.concat([images.assign(run=name, caption=texts) for name, texts in rows.items()])
+
+
+def _caption(study: DecodingStudy, strategy: str) -> list[list[Caption]]:
     return decode(
-        trial.model, trial.features, parse_strategy(strategy), trial.constraints, trial.keys, trial.judge,
-        cider_agreement(trial.frequencies, trial.tokeniser), batch_size=len(trial.keys),
+        study.model, study.features, parse_strategy(strategy), study.constraints, study.keys, study.judge,
+        cider_agreement(study.frequencies, study.tokeniser), batch_size=len(study.keys),
     )  # fmt: skip
 
 
@@ -102,19 +138,19 @@ def _shortest(caption: Callable[[], list[list[Caption]]], first: float) -> float
     return min(times)
 
 
-def _scores(trial: Trial, captions: list[Caption]) -> Scores:
-    made = {key: caption.text for key, caption in zip(trial.keys, captions, strict=True)}
-    return score(made, trial.references, trial.tokeniser, trial.frequencies, resamples=1)
+def _scores(study: DecodingStudy, captions: list[Caption]) -> Scores:
+    made = {key: caption.text for key, caption in zip(study.keys, captions, strict=True)}
+    return score(made, study.references, study.tokeniser, study.frequencies, resamples=1)
 
 
-def _quality(trial: Trial, captions: list[Caption], scores: Scores) -> pd.Series:
+def _quality(study: DecodingStudy, captions: list[Caption], scores: Scores) -> pd.Series:
     texts = [caption.text for caption in captions]
     quality = scores.corpus[["CIDEr-D", "BLEU-4"]]
-    if trial.judge and trial.judge.encode_texts:
-        given, judged = list(trial.references.values()), (trial.features, trial.judge, trial.language)
+    if study.judge and study.judge.encode_texts:
+        given, judged = list(study.references.values()), (study.features, study.judge, study.language)
         quality["CLIPScore"] = float(clip_scores(texts, *judged).mean())
         quality["RefCLIPScore"] = float(ref_clip_scores(texts, given, *judged).mean())
-    return pd.concat([quality, diversity(texts, trial.tokeniser, trial.training_captions)])
+    return pd.concat([quality, diversity(texts, study.tokeniser, study.training_captions)])
 
 
 def conclude(table: pd.DataFrame, cider: pd.DataFrame) -> list[str]:
@@ -215,13 +251,13 @@ def _chance(low: float, high: float, edges: pd.DataFrame, name: str) -> str:
 
 
 def contrastive_grid(
-    trial: Trial, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
+    study: DecodingStudy, ks: Sequence[int], alphas: Sequence[float], metrics: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
     """Metrics of quality and diversity for every k (rows) and α (columns) of contrastive search."""
 
     def quality(k: int, alpha: float) -> pd.Series:
-        best = [row[0] for row in _caption(trial, f"contrastive k:{k} alpha:{alpha}")]
-        return _quality(trial, best, _scores(trial, best))
+        best = [row[0] for row in _caption(study, f"contrastive k:{k} alpha:{alpha}")]
+        return _quality(study, best, _scores(study, best))
 
     tried = {(k, alpha): quality(k, alpha) for k in ks for alpha in alphas}
     grids = {metric: [[tried[k, alpha][metric] for alpha in alphas] for k in ks] for metric in metrics}
@@ -231,58 +267,16 @@ def contrastive_grid(
     }
 
 
-@torch.inference_mode()
-def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
-    """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D]."""
-    words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
-    inputs = torch.cat([model.prefix(feature[None])[0].to(words.dtype), words])[None]
-    return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
-
-
-def token_similarity(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> np.ndarray:
-    """Cosine of every pair of last hidden states of one caption [T, T]: what contrastive search penalises."""
-    unit = F.normalize(hidden_states(model, feature, tokens)[model.config.prefix_length :], dim=-1)
-    return (unit @ unit.T).cpu().numpy()
-
-
-def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> float:
-    """1 − mean cosine between the last hidden states of different tokens of a caption (Su & Collier 2023).
-
-    Near 0 all states point the same way and the penalty of contrastive search tells nothing apart. Captions of fewer
-    than two tokens do not count; NaN where no caption has more.
-    """
-    values = []
-    for feature, caption in zip(features, captions, strict=True):
-        if (count := len(caption.tokens)) > 1:
-            cosines = token_similarity(model, feature, caption.tokens)
-            values.append((cosines.sum() - count) / (count * (count - 1)))
-    return 1 - float(np.mean(values)) if values else float("nan")
-
-
-@torch.inference_mode()
-def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.Series:
-    """Probabilities of the next token behind an embedding [D] and tokens written, likeliest first, by token text."""
-    probabilities, ids = _probabilities(model, feature, written)[-1].sort(descending=True)
-    return pd.Series(probabilities.cpu().numpy(), index=model.tokenizer.convert_ids_to_tokens(ids.tolist()))
-
-
-@torch.inference_mode()
-def token_choices(model: ClipCapModel, feature: Tensor, caption: Caption, count: int = 4) -> pd.DataFrame:
-    """Why each token of a caption was written: a row a token, and one for its end where it came to one.
-
-    Columns: token, probability, and others: the `count` likeliest other tokens with their probabilities.
-    """
-    rows = []
-    written_tokens = [*caption.tokens, *model.stop_tokens[: caption.stopped == "end"]]
-    for written, chosen in zip(_probabilities(model, feature, caption.tokens), written_tokens, strict=False):
-        best, ids = written.topk(count + 1)
-        others = [(token, share) for token, share in zip(ids.tolist(), best.tolist(), strict=True) if token != chosen]
-        named = [(readable(model, token), share) for token, share in others[:count]]
-        rows.append({"token": readable(model, chosen), "probability": float(written[chosen]), "others": named})
-    return pd.DataFrame(rows)
-
-
-def _probabilities(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
-    """What may come after the prefix and after each token [T + 1, V]."""
-    states = hidden_states(model, feature, tokens)[model.config.prefix_length - 1 :]
-    return lm_head(model.language_model)(states).float().softmax(-1)
+def diversity_of_sets(study: DecodingStudy, strategies: Sequence[str], captions: int = 5) -> pd.DataFrame:
+    """How varied several captions of one image are, a row a strategy that can write several; see `set_diversity`."""
+    rows = {}
+    for name in strategies:
+        strategy = parse_strategy(name)
+        if isinstance(strategy, Sample | Greedy | Contrastive) or (
+            isinstance(strategy, Beam) and strategy.width >= captions
+        ):
+            several = strategy.model_copy(update={"n": captions})
+            found = decode(study.model, study.features, several, study.constraints, study.keys)
+            texts = [[caption.text for caption in row] for row in found]
+            rows[name] = set_diversity(texts, study.tokeniser, study.frequencies)
+    return pd.DataFrame(rows).T

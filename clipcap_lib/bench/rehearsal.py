@@ -27,7 +27,7 @@ from transformers import BertTokenizer, GPT2Config, GPT2LMHeadModel
 from clipcap_lib.bench.peak_memory import Peak
 from clipcap_lib.corpus.corpus import PreparedCorpus, prepare_corpus
 from clipcap_lib.corpus.features import corpus_features, make_splits
-from clipcap_lib.corpus.readers import load_corpus, read_captions
+from clipcap_lib.corpus.readers import read_captions, read_corpus
 from clipcap_lib.dataset import Split
 from clipcap_lib.decoding.decode import Constraints, decode
 from clipcap_lib.decoding.strategies import parse_strategy
@@ -158,7 +158,7 @@ def rehearse_reading(stages: Stages, experiment: Experiment) -> PreparedCorpus:
         tokens = tokenize_captions(table["caption"].tolist(), owners, tokenizer, experiment.models.max_caption_tokens)
     del table, owners, tokens
     with stages.measure("opening every picture", len(list(folder.iterdir())), "pictures"):
-        load_corpus(file, folder, None, 0)
+        read_corpus(file, folder, None, 0)
     return prepare_corpus(experiment.data)
 
 

@@ -2,22 +2,24 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.corpus.duplicates import picture_keys
-from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, load_corpus
+from clipcap_lib.corpus.duplicates import describe_overlap, picture_keys
+from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, read_corpus, statistics
 from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
 from clipcap_lib.provenance.sources import files_behind, hash_of
 from clipcap_lib.published.embeddings import read_embedding_pickle
-from clipcap_lib.settings import Data
+from clipcap_lib.settings import Data, pick
 
 SCENE_SPLITS = {
     "train": "train_images",
@@ -52,9 +54,26 @@ class PreparedCorpus:
         columns = ["image_id", "image_path", "split"]
         return self.table[columns].drop_duplicates(["image_id", "split"]).reset_index(drop=True)
 
+    def test_images(self, count: int | None = None) -> pd.DataFrame:
+        """The first rows of `images` that are in the test split, or all of them."""
+        return self.images[self.images["split"] == "test"].iloc[:count]
+
+    def statistics(self) -> pd.DataFrame:
+        """Images, captions and their lengths by split; see `readers.statistics`."""
+        return statistics(self.table)
+
+    def describe_overlap(self, data: Data) -> str:
+        """The sentence that says whether pictures of dev or test are training pictures, too."""
+        return describe_overlap(self.table, data)
+
     def references(self) -> pd.Series:
         """The captions of each image, as a list by image_id."""
         return self.table.groupby("image_id", sort=False)["caption"].agg(list)
+
+
+def load_corpus(parameters: Mapping[str, Any]) -> PreparedCorpus:
+    """The corpus that a notebook's or a run's parameters name; prepared, where it is not yet. See `prepare_corpus`."""
+    return prepare_corpus(pick(Data, dict(parameters)))
 
 
 def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
@@ -111,7 +130,7 @@ def _prepare(data: Data, folder: Path | None, prepared: Path, manifest: Path) ->
 
 def _load_scenes(data: Data, folder: Path, keys: PictureKeys) -> Corpus:
     captions = folder / f"captions.{data.language}.token"
-    corpus = load_corpus(captions, folder / "images", folder / "splits.csv", data.data_seed, picture_keys=keys)
+    corpus = read_corpus(captions, folder / "images", folder / "splits.csv", data.data_seed, picture_keys=keys)
     return _with_all_splits(data, corpus)
 
 
@@ -126,7 +145,7 @@ def load_files(data: Data, keys: PictureKeys | None = None) -> Corpus:
     images = Path(data.images_folder) if data.images_folder else None
     captions = files if len(files) > 1 else files["train"]
     keys_of = keys if images else None
-    corpus = load_corpus(captions, images, splits, data.data_seed, check_images=bool(keys), picture_keys=keys_of)
+    corpus = read_corpus(captions, images, splits, data.data_seed, check_images=bool(keys), picture_keys=keys_of)
     return _with_all_splits(data, corpus)
 
 

@@ -175,7 +175,7 @@ def file_names(ids: pd.Series) -> pd.Series:
 # --- checking ------------------------------------------------------------------------------------------------------
 
 
-def load_corpus(
+def read_corpus(
     captions: Path | dict[str, Path],
     images_folder: Path | None,
     splits: Path | dict[str, int] | None,

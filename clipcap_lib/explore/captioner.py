@@ -1,9 +1,11 @@
 """Pictures to captions with a finished run: what `clipcap caption` and the explorer call."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,11 +15,12 @@ from torch import Tensor
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, checked_rules, decode
 from clipcap_lib.decoding.reranking import Utility
-from clipcap_lib.decoding.strategies import MinimumBayesRisk, Strategy
+from clipcap_lib.decoding.strategies import MinimumBayesRisk, Strategy, parse_strategy
 from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.images import open_picture
 from clipcap_lib.metrics.reference import training_agreement
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.runs import finished_in, read_json
+from clipcap_lib.runs import find_project, finished_in, read_json
 from clipcap_lib.settings import Data, pick
 from clipcap_lib.system import nearest
 
@@ -31,12 +34,19 @@ class Captioner:
     params: dict
 
     @classmethod
-    def from_run(cls, folder: Path) -> "Captioner":
-        """Load a run folder.
+    def from_pretrained(cls, folder: str | Path) -> "Captioner":
+        """Load a run folder, of whichever project; paths that the run names are looked up in that project.
 
         Raises `FileNotFoundError`, with the runs there are, where it holds no finished run, and `ValueError` where it
         cannot be loaded: damaged, of another language model, written by something else.
         """
+        folder = Path(folder).absolute()
+        project = find_project(folder) if needs_project(folder) else None
+        with chdir(project or Path.cwd()):
+            return cls._load(folder)
+
+    @classmethod
+    def _load(cls, folder: Path) -> "Captioner":
         if not (folder / "model" / "config.json").exists() or not (folder / "params.json").exists():
             raise FileNotFoundError(_why_no_run(folder))
         try:
@@ -53,7 +63,17 @@ class Captioner:
         """Embeddings [N, D] of a batch of pictures."""
         return self.encoder.encode_images(torch.stack([self.encoder.preprocess(picture) for picture in pictures]))
 
-    def caption(
+    def caption(self, picture: str | Path | Image.Image, strategy: str = "greedy", **constraints: Any) -> str:
+        """The caption of one picture; `strategy` as in experiments, such as `"contrastive k:4 alpha:0.1"`.
+
+        `constraints` are those of `Constraints`. Raises `ValueError` for a picture that cannot be read and for options
+        that cannot be met.
+        """
+        opened = picture if isinstance(picture, Image.Image) else open_picture(Path(picture))
+        found = self.caption_all([opened], ["picture"], parse_strategy(strategy), Constraints(**constraints))
+        return found[0][0].text
+
+    def caption_all(
         self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
         constraints: Constraints = STANDARD,
     ) -> list[list[Caption]]:  # fmt: skip
@@ -87,7 +107,7 @@ def needs_project(folder: Path) -> bool:
     try:
         return "corpus" in read_json(folder / "params.json")
     except (OSError, ValueError, TypeError):
-        return False  # no run: `from_run` says why
+        return False  # no run: `_load` says why
 
 
 def _why_no_run(folder: Path) -> str:

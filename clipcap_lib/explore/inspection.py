@@ -9,9 +9,9 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
-from clipcap_lib.analysis.decoding import token_choices
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.analysis.prefixes import interpret
+from clipcap_lib.analysis.states import token_choices
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features
 from clipcap_lib.decoding.decode import Caption, Constraints
@@ -37,7 +37,7 @@ class Subject:
 
     @cached_property
     def captioner(self) -> Captioner:
-        return Captioner.from_run(self.folder)
+        return Captioner.from_pretrained(self.folder)
 
     @cached_property
     def training(self) -> tuple[pd.DataFrame, Tensor]:
@@ -55,7 +55,7 @@ class Subject:
 
     def caption(self, picture: Image.Image, key: str, strategy: Strategy, max_new_tokens: int = 40) -> list[Caption]:
         """The captions of one picture, best first."""
-        return self.captioner.caption([picture], [key], strategy, Constraints(max_new_tokens=max_new_tokens))[0]
+        return self.captioner.caption_all([picture], [key], strategy, Constraints(max_new_tokens=max_new_tokens))[0]
 
     def views(self, picture: Image.Image, captions: list[Caption]) -> Views:
         """What there is to see about captions of a picture."""

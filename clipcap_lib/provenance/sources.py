@@ -46,15 +46,50 @@ def _imports_of(file: Path) -> list[Path]:
 
 
 def _imported(source: str) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=names):
                 yield from _files_of(module)
-                for name in names:  # `from room import module`
+                for name in names:  # `from room import module`, or a public name of a package
                     yield from _files_of(f"{module}.{name.name}")
+                    yield from _public(module, [name.name])
             case ast.Import(names=names):
                 for name in names:
                     yield from _files_of(name.name)
+                    yield from _used(tree, name.name, name.asname)
+
+
+def _used(tree: ast.AST, module: str, alias: str | None) -> Iterator[Path]:
+    """The files behind the public names that are used of a package: `cc.train`, `cc.metrics.score`."""
+    for node in ast.walk(tree):
+        names = []
+        while isinstance(node, ast.Attribute):
+            names, node = [node.attr, *names], node.value
+        if names and isinstance(node, ast.Name) and node.id == (alias or module):
+            yield from _public(module, names)
+
+
+def _public(package: str, names: list[str]) -> Iterator[Path]:
+    """The files behind a public name of a package, and behind those of the room that it leads to."""
+    module, colon, attribute = _where(package).get(names[0], "").partition(":")
+    if module:
+        yield from _files_of(f"{PACKAGE.name}.{module}")
+        if colon and not attribute and names[1:]:
+            yield from _public(f"{PACKAGE.name}.{module}", names[1:])
+
+
+def _where(package: str) -> dict[str, str]:
+    """The table of public names in a package's `__init__.py`; empty for what has none."""
+    top, *parts = package.split(".")
+    file = PACKAGE.joinpath(*parts, "__init__.py")
+    if top != PACKAGE.name or not file.is_file():
+        return {}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="_WHERE")], value=value):
+                return ast.literal_eval(value)
+    return {}
 
 
 def _files_of(module: str) -> Iterator[Path]:

@@ -25,6 +25,11 @@ INK, FAINT = "#22313f", "#9aa5b1"
 MAPPINGS = {"mlp": "#d1495b", "bert": "#2e6f95", "transformer": "#5b8c3e", "linear": "#8a6a4f"}
 
 
+def color_of(mapping: str) -> str:
+    """The colour of a mapping network in every figure; one for all that are not the library's own."""
+    return MAPPINGS.get(mapping, INK)
+
+
 def use_style() -> None:
     """Set the figure style of the workbench in this kernel; call it once, before the first figure."""
     fonts.fontManager.addfont(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"))
@@ -54,11 +59,6 @@ def _log_scale(axis: Axes) -> None:
     axis.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
-def run_label(run: Run) -> str:
-    """How a run is named everywhere: mapping and tuning."""
-    return f"{run.params['mapping']}, {run.params['tuning']}"
-
-
 # --- curves --------------------------------------------------------------------------------------------------------
 
 
@@ -68,7 +68,7 @@ def _smoothed(train: pd.DataFrame) -> pd.Series:
 
 def _draw_run(axis: Axes, runs: list[Run], x: str) -> None:
     """All seeds of one mapping and tuning: raw faint, smoothed bold, dev dashed with its band, minimum marked."""
-    color, label = MAPPINGS[runs[0].params["mapping"]], run_label(runs[0])
+    color, label = color_of(runs[0].params["mapping"]), runs[0].label
     for run in runs:
         train = loss_curve(run.history, "train")
         smooth = _smoothed(train)
@@ -136,7 +136,8 @@ def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
 def loss_bars(table: pd.DataFrame) -> Figure:
     """Best dev loss of every mapping and tuning, seeds as error bars; `table` is `runs.summary_table`."""
     figure, axis = _subplots(figsize=(8, 3.6))
-    sns.barplot(table, x="tuning", y="best_dev_loss", hue="mapping", palette=MAPPINGS, ax=axis, errorbar=("pi", 100))
+    colors = {mapping: color_of(mapping) for mapping in table["mapping"].unique()}
+    sns.barplot(table, x="tuning", y="best_dev_loss", hue="mapping", palette=colors, ax=axis, errorbar=("pi", 100))
     for bars in axis.containers:
         if hasattr(bars, "patches"):
             axis.bar_label(bars, fmt="%.3f", fontsize=9, padding=2)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clipcap_lib.corpus.readers import load_corpus, read_captions
+from clipcap_lib.corpus.readers import read_corpus, read_captions
 
 COCO = {
     "info": {}, "licenses": [],
@@ -57,7 +57,7 @@ def test_karpathy_s_splits_are_kept(tmp_path):
         path = tmp_path / image["filepath"] / image["filename"]
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(path)
-    corpus = load_corpus(write(tmp_path, "dataset_coco.json", KARPATHY), tmp_path, {"dev": 1, "test": 1}, 0)
+    corpus = read_corpus(write(tmp_path, "dataset_coco.json", KARPATHY), tmp_path, {"dev": 1, "test": 1}, 0)
     found = corpus.table.drop_duplicates("image_id").set_index("image_id")["split"].to_dict()
     assert found == {
         "val2014/a.jpg": "train",

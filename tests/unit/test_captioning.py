@@ -20,7 +20,7 @@ def test_a_folder_that_is_no_run_is_told_from_the_runs_beside_it(tmp_path, folde
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "DONE").touch()
     with pytest.raises(FileNotFoundError, match=message):
-        Captioner.from_run(tmp_path / folder)
+        Captioner.from_pretrained(tmp_path / folder)
 
 
 @pytest.mark.parametrize("params", ["{", "{}", "[]", '{"encoder": 3}', '{"encoder": "x", "language": "fr"}'])
@@ -30,7 +30,7 @@ def test_a_run_that_is_none_inside_is_named_in_one_line(tmp_path, params, config
     (tmp_path / "params.json").write_text(params)
     (tmp_path / "model/config.json").write_text(config)
     with pytest.raises(ValueError, match="cannot be loaded") as error:
-        Captioner.from_run(tmp_path)
+        Captioner.from_pretrained(tmp_path)
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -43,4 +43,4 @@ def test_weights_that_were_cut_off_are_named(make_model, tmp_path, kept):
     weights = tmp_path / "model/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(ValueError, match=f"{tmp_path.name} cannot be loaded \\(SafetensorError\\)"):
-        Captioner.from_run(tmp_path)
+        Captioner.from_pretrained(tmp_path)

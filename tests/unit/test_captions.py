@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipcap_lib.corpus.readers import load_corpus, read_captions, read_splits, split_by_image, statistics
+from clipcap_lib.corpus.readers import read_corpus, read_captions, read_splits, split_by_image, statistics
 from clipcap_lib.images import picture_fault
 
 
@@ -122,7 +122,7 @@ def test_every_defect_is_counted_and_what_is_left_is_good(tmp_path, images) -> N
     lines = ["1.jpg#0\ta", "1.jpg#0\tb", "1.jpg#1\ta", "2.jpg#0\t ", "2.jpg#1\tc", "gone.jpg#0\td", "gone.jpg#1\te"]
     lines += [f"{name}.jpg#{k}\tf{k}" for name in ("cut", "text", "zero") for k in (0, 1)]
     path = write(tmp_path, "\ufeff" + "\r\n".join(lines) + "\r\n\r\n")
-    corpus = load_corpus(path, images, None, seed=0)
+    corpus = read_corpus(path, images, None, seed=0)
     assert corpus.table[["image_id", "caption_id", "caption", "split"]].values.tolist() == [
         ["1.jpg", 0, "a", "train"],
         ["1.jpg", 1, "a", "train"],
@@ -140,11 +140,11 @@ def test_every_defect_is_counted_and_what_is_left_is_good(tmp_path, images) -> N
         "unreadable image: zero bytes": (1, "excluded with its captions", "zero.jpg"),
         "same caption twice for an image": (1, "kept", "1.jpg#1"),
     }
-    assert "cut.jpg" in set(load_corpus(path, images, None, seed=0, check_images=False).table["image_id"])
+    assert "cut.jpg" in set(read_corpus(path, images, None, seed=0, check_images=False).table["image_id"])
 
 
 def test_a_flawless_corpus_has_no_problems(tmp_path, images) -> None:
-    corpus = load_corpus(write(tmp_path, "1\ta\n2\tb\n3\tc\n"), images, {"dev": 1, "test": 1}, seed=0)
+    corpus = read_corpus(write(tmp_path, "1\ta\n2\tb\n3\tc\n"), images, {"dev": 1, "test": 1}, seed=0)
     assert corpus.problems.empty
     assert problems_of(corpus) == {}
     assert sorted(corpus.table["split"]) == ["dev", "test", "train"]
@@ -153,9 +153,9 @@ def test_a_flawless_corpus_has_no_problems(tmp_path, images) -> None:
 
 def test_nothing_left_says_why(tmp_path, images) -> None:
     with pytest.raises(ValueError, match=r"of 2 captions none is left\n(.|\n)*not there +2 excluded +8.jpg, 9.jpg"):
-        load_corpus(write(tmp_path, "8\ta\n9\tb\n"), images, None, seed=0)
+        read_corpus(write(tmp_path, "8\ta\n9\tb\n"), images, None, seed=0)
     with pytest.raises(FileNotFoundError, match="images folder"):
-        load_corpus(write(tmp_path, "1\ta\n"), tmp_path / "nowhere", None, seed=0)
+        read_corpus(write(tmp_path, "1\ta\n"), tmp_path / "nowhere", None, seed=0)
 
 
 @given(st.sets(st.text(min_size=1), min_size=4), st.randoms(use_true_random=False), st.integers(0, 9))
@@ -192,14 +192,14 @@ def test_sizes_that_mean_nothing(sizes) -> None:
 def test_no_image_is_in_two_splits(tmp_path, images) -> None:
     captions = write(tmp_path, "".join(f"{i}\tcaption {k}\n" for k in range(5) for i in (1, 2, 3)))
     for seed in range(5):
-        table = load_corpus(captions, images, {"dev": 1, "test": 1}, seed).table
+        table = read_corpus(captions, images, {"dev": 1, "test": 1}, seed).table
         assert (table.groupby("image_id")["split"].nunique() == 1).all()
 
 
 def test_a_splits_file_decides(tmp_path, images) -> None:
     captions = write(tmp_path, "1\ta\n2\tb\n2\tc\n")
     splits = write(tmp_path, "\ufeffimage_id,split\r\n1,dev\r\n2.jpg,test\r\n9,train\r\n", "splits.csv")
-    assert load_corpus(captions, images, splits, seed=0).table["split"].tolist() == ["dev", "test", "test"]
+    assert read_corpus(captions, images, splits, seed=0).table["split"].tolist() == ["dev", "test", "test"]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_splits_file_decides(tmp_path, images) -> None:
 )
 def test_a_splits_file_that_does_not_fit(tmp_path, images, content, message) -> None:
     with pytest.raises(ValueError, match=message):
-        load_corpus(write(tmp_path, "1\ta\n2\tb\n"), images, write(tmp_path, content, "splits.csv"), seed=0)
+        read_corpus(write(tmp_path, "1\ta\n2\tb\n"), images, write(tmp_path, content, "splits.csv"), seed=0)
 
 
 def test_a_repeated_line_of_a_splits_file_is_harmless(tmp_path) -> None:
@@ -224,7 +224,7 @@ def test_a_repeated_line_of_a_splits_file_is_harmless(tmp_path) -> None:
 def test_statistics_per_split(tmp_path, images) -> None:
     captions = write(tmp_path, "1\ta b\n1\tabc d\n2\t一只猫\n3\t猫猫猫猫\n")
     splits = write(tmp_path, "image_id,split\n1,dev\n2,train\n3,train\n", "splits.csv")
-    table = statistics(load_corpus(captions, images, splits, seed=0).table)
+    table = statistics(read_corpus(captions, images, splits, seed=0).table)
     assert table.to_dict("records") == [
         {"split": "dev", "images": 1, "captions": 2, "captions_per_image": 2.0}
         | {"mean_characters": 4.0, "max_characters": 5, "distinct_characters": 4},
@@ -242,7 +242,7 @@ CN_FILES = {
 
 def test_a_file_for_each_split_as_flickr30k_cn_is_published(tmp_path, images) -> None:
     files = {split: write(tmp_path, f"\ufeff{text}", f"{split}.txt") for split, text in CN_FILES.items()}
-    corpus = load_corpus(files, images, {"dev": 1, "test": 1}, seed=0)
+    corpus = read_corpus(files, images, {"dev": 1, "test": 1}, seed=0)
     assert corpus.table["split"].tolist() == ["train", "train", "dev", "test"]
     assert corpus.table["caption"].tolist() == ["两个人", "两人", "一只猫", "一只猫"]
     assert corpus.problems["problem"].value_counts()["byte order mark"] == 3
@@ -252,12 +252,12 @@ def test_an_image_in_the_files_of_two_splits_is_refused(tmp_path, images) -> Non
     files = {split: write(tmp_path, text, f"{split}.txt") for split, text in CN_FILES.items()}
     write(tmp_path, "1#zhb#0 一 只 猫", "dev.txt")
     with pytest.raises(ValueError, match=r"dev\.txt.*images in two of these files: 1\.jpg"):
-        load_corpus(files, images, None, seed=0)
+        read_corpus(files, images, None, seed=0)
 
 
 def test_one_missing_image_costs_its_captions_alone(tmp_path, images) -> None:
     files = {split: write(tmp_path, text, f"{split}.txt") for split, text in CN_FILES.items()}
     (images / "2.jpg").unlink()
-    corpus = load_corpus(files, images, None, seed=0)
+    corpus = read_corpus(files, images, None, seed=0)
     assert corpus.table["image_id"].tolist() == ["1.jpg", "1.jpg", "3.jpg"]
     assert "2.jpg" in corpus.problems.set_index("problem")["examples"]["caption of an image that is not there"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clipcap_lib.analysis import decoding as study
+from clipcap_lib.analysis import states
 from clipcap_lib.decoding.decode import Caption, Constraints
 from clipcap_lib.metrics.reference import (
     DocumentFrequencies,
@@ -33,7 +34,7 @@ def model(make_model):
 
 @pytest.fixture
 def trial(model):
-    return study.Trial(
+    return study.DecodingStudy(
         model=model, features=FEATURES, keys=KEYS, references={key: ["一只猫在草地上", "一辆车"] for key in KEYS},
         language="zh", frequencies=training_frequencies(CAPTIONS, "jieba"), judge=None,
         constraints=Constraints(max_new_tokens=8, min_new_tokens=8),
@@ -51,10 +52,10 @@ def uncached(model, feature, tokens):
 
 def test_similarity_is_the_cosine_of_the_last_hidden_states(model):
     tokens = [6, 7, 6]
-    found = study.token_similarity(model, FEATURES[0], tokens)
-    states = uncached(model, FEATURES[0], tokens)[0][model.config.prefix_length :]
+    found = states.token_similarity(model, FEATURES[0], tokens)
+    last = uncached(model, FEATURES[0], tokens)[0][model.config.prefix_length :]
     for row, column in itertools.product(range(3), repeat=2):
-        expected = torch.cosine_similarity(states[row], states[column], dim=0).item()
+        expected = torch.cosine_similarity(last[row], last[column], dim=0).item()
         assert found[row, column] == pytest.approx(expected, abs=1e-5)
 
 
@@ -62,15 +63,15 @@ def test_isotropy_is_one_less_the_mean_cosine_of_different_tokens(model):
     captions = [Caption(tokens=[6, 7, 8]), Caption(tokens=[9]), Caption(tokens=[10, 11])]
     means = []
     for number in (0, 2):  # a single token resembles no other
-        states = uncached(model, FEATURES[number], captions[number].tokens)[0][model.config.prefix_length :]
-        pairs = itertools.combinations(states, 2)
+        last = uncached(model, FEATURES[number], captions[number].tokens)[0][model.config.prefix_length :]
+        pairs = itertools.combinations(last, 2)
         means.append(np.mean([torch.cosine_similarity(one, other, dim=0).item() for one, other in pairs]))
-    assert study.isotropy(model, FEATURES[:3], captions) == pytest.approx(1 - np.mean(means), abs=1e-5)
-    assert math.isnan(study.isotropy(model, FEATURES[:1], [Caption(tokens=[9])]))
+    assert states.isotropy(model, FEATURES[:3], captions) == pytest.approx(1 - np.mean(means), abs=1e-5)
+    assert math.isnan(states.isotropy(model, FEATURES[:1], [Caption(tokens=[9])]))
 
 
 def test_the_next_token_is_distributed_as_the_model_says(model):
-    found = study.next_token(model, FEATURES[0], [6, 7])
+    found = states.next_token(model, FEATURES[0], [6, 7])
     expected = uncached(model, FEATURES[0], [6, 7])[1][-1].softmax(-1)
     assert found.is_monotonic_decreasing
     assert found.sum() == pytest.approx(1, abs=1e-5)

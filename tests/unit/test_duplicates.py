@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.duplicates import _alike, describe_overlap, picture_keys
-from clipcap_lib.corpus.readers import load_corpus, split_by_image
+from clipcap_lib.corpus.readers import read_corpus, split_by_image
 from clipcap_lib.images import difference_hash
 from clipcap_lib.settings import Data
 
@@ -221,5 +221,5 @@ def test_a_corpus_of_the_library_alone_has_its_picture_column(tmp_path):
     for name in ("1.jpg", "2.jpg"):
         (tmp_path / "images" / name).write_bytes(buffer.getvalue())
     (tmp_path / "a.txt").write_text("1\ta\n2\tb\n")
-    table = load_corpus(tmp_path / "a.txt", tmp_path / "images", None, 0).table
+    table = read_corpus(tmp_path / "a.txt", tmp_path / "images", None, 0).table
     assert table["picture"].tolist() == ["1.jpg", "2.jpg"]  # nobody asked which are alike

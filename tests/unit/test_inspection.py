@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from clipcap_lib.analysis.decoding import token_choices
+from clipcap_lib.analysis.states import token_choices
 from clipcap_lib.analysis.intervals import interval_table
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.decoding.decode import Caption, Constraints, decode

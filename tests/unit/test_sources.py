@@ -40,6 +40,18 @@ def test_imports_are_followed_through_functions_and_packages_with_the_data_of_ea
     assert behind("import numpy, json\nfrom os import path") == set()
 
 
+def test_public_names_lead_to_what_stands_behind_them(package):
+    (package / "__init__.py").write_text('_WHERE = {"run": "trainer:late", "words": "words:", "page": "pages.page"}')
+    (package / "words" / "__init__.py").write_text('_WHERE = {"noun": "words.nouns"}')
+    words = {"words/__init__.py", "words/nouns.py", "words/nouns.csv", "core.py"}
+    front = "import clipcap_lib as cc\n"
+    assert behind(front + "cc.words.noun()") == behind("from clipcap_lib.words import noun") == words
+    assert behind(front + "x = cc.run") == words | {"trainer.py"}
+    assert behind(front + "cc.words") == {"words/__init__.py", "words/nouns.csv"}
+    assert "pages/page.py" in behind("from clipcap_lib import page")
+    assert behind(front + "other.run, cc.nothing") == set()
+
+
 def test_a_room_can_be_left_out_with_what_only_it_imports(package):
     both = "from clipcap_lib.core import x\nfrom clipcap_lib.pages.page import show"
     assert behind(both, without=["pages"]) == {"core.py"}

@@ -1,0 +1,92 @@
+"""Hidden states and next tokens behind a prefix: what contrastive search penalises, and why a token was written."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clipcap_lib.decoding.decode import Caption, Constraints, decode
+from clipcap_lib.decoding.strategies import Greedy
+from clipcap_lib.language_model import lm_head
+from clipcap_lib.model import ClipCapModel, readable
+from clipcap_lib.runs import Run
+
+
+@torch.inference_mode()
+def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
+    """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D]."""
+    words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
+    inputs = torch.cat([model.prefix(feature[None])[0].to(words.dtype), words])[None]
+    return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
+
+
+def token_similarity(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> np.ndarray:
+    """Cosine of every pair of last hidden states of one caption [T, T]: what contrastive search penalises."""
+    unit = F.normalize(hidden_states(model, feature, tokens)[model.config.prefix_length :], dim=-1)
+    return (unit @ unit.T).cpu().numpy()
+
+
+def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> float:
+    """1 − mean cosine between the last hidden states of different tokens of a caption (Su & Collier 2023).
+
+    Near 0 all states point the same way and the penalty of contrastive search tells nothing apart. Captions of fewer
+    than two tokens do not count; NaN where no caption has more.
+    """
+    values = []
+    for feature, caption in zip(features, captions, strict=True):
+        if (count := len(caption.tokens)) > 1:
+            cosines = token_similarity(model, feature, caption.tokens)
+            values.append((cosines.sum() - count) / (count * (count - 1)))
+    return 1 - float(np.mean(values)) if values else float("nan")
+
+
+@torch.inference_mode()
+def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.Series:
+    """Probabilities of the next token behind an embedding [D] and tokens written, likeliest first, by token text."""
+    probabilities, ids = _probabilities(model, feature, written)[-1].sort(descending=True)
+    return pd.Series(probabilities.cpu().numpy(), index=model.tokenizer.convert_ids_to_tokens(ids.tolist()))
+
+
+@torch.inference_mode()
+def token_choices(model: ClipCapModel, feature: Tensor, caption: Caption, count: int = 4) -> pd.DataFrame:
+    """Why each token of a caption was written: a row a token, and one for its end where it came to one.
+
+    Columns: token, probability, and others: the `count` likeliest other tokens with their probabilities.
+    """
+    rows = []
+    written_tokens = [*caption.tokens, *model.stop_tokens[: caption.stopped == "end"]]
+    for written, chosen in zip(_probabilities(model, feature, caption.tokens), written_tokens, strict=False):
+        best, ids = written.topk(count + 1)
+        others = [(token, share) for token, share in zip(ids.tolist(), best.tolist(), strict=True) if token != chosen]
+        named = [(readable(model, token), share) for token, share in others[:count]]
+        rows.append({"token": readable(model, chosen), "probability": float(written[chosen]), "others": named})
+    return pd.DataFrame(rows)
+
+
+def _probabilities(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
+    """What may come after the prefix and after each token [T + 1, V]."""
+    states = hidden_states(model, feature, tokens)[model.config.prefix_length - 1 :]
+    return lm_head(model.language_model)(states).float().softmax(-1)
+
+
+def isotropies(
+    runs: Sequence[Run], features: Tensor, constraints: Constraints
+) -> tuple[dict[str, float], dict[str, tuple[np.ndarray, list[str]]]]:
+    """The isotropy of the best run of each tuning over greedy captions of images [N, D], and for the first image the
+    cosines [T, T] of its tokens with the tokens, by a title each.
+    """
+    values, panels = {}, {}
+    for tuning in dict.fromkeys(run.params["tuning"] for run in runs):
+        best = min(
+            (run for run in runs if run.params["tuning"] == tuning), key=lambda run: run.summary["best_dev_loss"]
+        )
+        model = ClipCapModel.from_pretrained(best.folder / "model")
+        greedy = [row[0] for row in decode(model, features, Greedy(), constraints)]
+        values[best.label] = isotropy(model, features, greedy)
+        if words := model.tokenizer.convert_ids_to_tokens(greedy[0].tokens):
+            title = f"{best.label}: isotropy {values[best.label]:.2f}"
+            panels[title] = token_similarity(model, features[0], greedy[0].tokens), words
+    return values, panels
