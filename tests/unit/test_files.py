@@ -1,19 +1,15 @@
 """Files that several processes may touch: whole or as before, and no litter; one holder at a time."""
 
 import errno
-import json
-import math
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib import cli
 from clipcap_lib.files import claim, remove_temporaries, replacing
-from clipcap_lib.runs import read_json, write_json
 
 
 def test_an_error_while_a_file_is_written_leaves_the_old_one_and_no_litter(tmp_path):
@@ -35,13 +31,6 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     remove_temporaries(tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_number_that_is_none_is_null_in_json(tmp_path):
-    write_json(tmp_path / "a.json", {"a": math.nan, "b": [1.5, np.float64("inf")], "c": {"d": (np.nan, 2)}})
-    text = (tmp_path / "a.json").read_text()
-    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == read_json(tmp_path / "a.json")
-    assert read_json(tmp_path / "a.json") == {"a": None, "b": [1.5, None], "c": {"d": [None, 2]}}
 
 
 def test_a_place_is_held_until_it_is_released_or_its_holder_dies(tmp_path):

@@ -6,8 +6,7 @@ from torch import nn
 
 from clipcap_lib import mapping
 from clipcap_lib.mapping import BertMapper, MapperSize, MLPMapper, TransformerMapper, build_mapper, register_mapper
-from clipcap_lib.model import ClipCapConfig
-from clipcap_lib.settings import MAPPINGS, Models, OneRun, pick
+from clipcap_lib.settings import MAPPINGS, OneRun, pick
 
 
 def count(mapping: str) -> int:
@@ -109,9 +108,3 @@ def test_a_mapping_network_of_ones_own_takes_a_class_and_a_registration(make_mod
     features, packed = images.batch(images.images, images.tokens.captions_of, model.config.prefix_length)
     model.loss(features, packed).backward()
     assert model.mapper.weight.grad.abs().sum() > 0
-
-
-def test_keys_of_earlier_versions_are_read_under_their_new_names():
-    assert Models(constants=4).clip_length == pick(Models, {"constants": 4}).clip_length == 4
-    config = {"mapping": "mlp", "tuning": "full", "encoder": "clip:none", "language_model": "gpt2", "clip_size": 8}
-    assert ClipCapConfig.model_validate(config | {"constants": 3}).clip_length == 3

@@ -1,4 +1,4 @@
-"""Saving and loading: what comes back is what was saved, and nothing is stored twice."""
+"""Saving and loading a captioner: what comes back is what was saved, and nothing is stored twice."""
 
 import shutil
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from clipcap_lib.decoding.decode import Constraints, decode
+from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import load_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import pack
@@ -65,18 +67,26 @@ def test_missing_and_surplus_weights_are_named(make_model):
         model.load_trainable(weights, "file.pt")
 
 
-def test_a_language_model_with_missing_weights_is_refused(language_model, tmp_path):
-    from safetensors.torch import save_file
-
-    copy = tmp_path / "lm"
-    shutil.copytree(language_model, copy)
-    weights = load_file(copy / "model.safetensors")
-    weights.pop("transformer.h.1.attn.c_attn.weight")
-    save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match="would be random"):
-        load_language_model(str(copy))
-
-
 def test_unknown_configuration_keys_are_refused():
     with pytest.raises(ValueError, match="prefix_len"):
         ClipCapConfig(mapping="mlp", tuning="full", encoder="e", language_model="l", clip_size=4, prefix_len=3)
+
+
+def test_lora_trains_the_mapper_and_the_adapters_only(make_model):
+    names = make_model(tuning="lora").trainable()
+    assert any("lora_" in name for name in names)
+    assert all(name.startswith("mapper.") or "lora_" in name for name in names)
+
+
+def test_steps_are_heard_and_can_stop_a_decoding(make_model):
+    model, heard = make_model("mlp").eval(), []
+
+    def hear() -> None:
+        heard.append(1)
+        if len(heard) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), model.on_step(hear):
+        decode(model, torch.randn(1, 16), Greedy(), Constraints(min_new_tokens=9, max_new_tokens=9))
+    decode(model, torch.randn(1, 16), Greedy(), Constraints(max_new_tokens=4))
+    assert len(heard) == 3

@@ -1,0 +1,13 @@
+"""A table of metrics with their intervals holds what `score` gives, each protocol in columns of its own."""
+
+from clipcap_lib.analysis.intervals import interval_table
+from clipcap_lib.metrics.reference import DocumentFrequencies, score
+
+
+def test_each_protocol_has_its_own_columns():
+    made, given = {"1": "一只狗"}, {"1": ["一只黑狗", "狗"]}
+    frequencies = {"char": DocumentFrequencies.of([[list("一只猫")], [list("一只狗")]])}
+    table = interval_table({"run": made}, given, frequencies)
+    expected = score(made, given, "char", frequencies["char"])
+    assert table.columns.get_level_values(0).unique().tolist() == [expected.protocol]
+    assert table.loc["run"].iloc[0].startswith(f"{expected.corpus['CIDEr-D']:.3f}")
