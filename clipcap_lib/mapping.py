@@ -61,9 +61,7 @@ class _ConstantsMapper(nn.Module):
     def __init__(self, size: MapperSize) -> None:
         super().__init__()
         if size.width % size.heads:
-            raise ValueError(
-                f"mapper_heads is {size.heads}, which does not divide the language model's width of {size.width}"
-            )
+            raise ValueError(f"mapper_heads is {size.heads}, which does not divide the embedding width of {size.width}")
         self.clip_length = size.clip_length
         self.linear = nn.Linear(size.clip_size, size.clip_length * size.width)
         self.prefix_const = nn.Parameter(torch.randn(size.prefix_length, size.width))

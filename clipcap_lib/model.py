@@ -54,9 +54,8 @@ class ClipCapConfig(BaseModel):
 
     def mapper_size(self, width: int) -> MapperSize:
         """The sizes of the mapping network, for a language model whose embeddings have `width` numbers."""
-        return MapperSize(
-            self.clip_size, self.prefix_length, width, self.clip_length, self.mapper_layers, self.mapper_heads
-        )
+        sizes = self.clip_size, self.prefix_length, width, self.clip_length, self.mapper_layers, self.mapper_heads
+        return MapperSize(*sizes)
 
 
 class ClipCapModel(nn.Module):
@@ -128,8 +127,6 @@ class ClipCapModel(nn.Module):
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name; tied weights appear once."""
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
-
-    # --- saving and loading ---------------------------------------------------------------------------------------
 
     def save_pretrained(self, folder: Path) -> None:
         """Write `config.json`, `model.safetensors` (what was trained, tied weights once) and a model card.

@@ -3,27 +3,27 @@
 import torch
 from torch import Tensor
 
-from clipcap_lib.decoding.constraints import Caption, Rules, log_probabilities
-from clipcap_lib.decoding.kv_cache import Continuation, Departure
-from clipcap_lib.decoding.sampling import most_probable, write
+from clipcap_lib.decoding.constraints import Caption, ResolvedConstraints, log_probabilities
+from clipcap_lib.decoding.kv_cache import FinishedRows, PrefixDecoder
+from clipcap_lib.decoding.sampling import generate, most_probable
 from clipcap_lib.decoding.strategies import Beam
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.packing import additive_mask
 
 NEVER = float("-inf")  # the score of a hypothesis that does not count
-TIDY = 10  # steps, after which what no beam looks back at any more leaves the cache: in long captions most of it
+TIDY = 10  # steps between which cache columns that no beam uses stay: in long captions most of the cache
 
 
-def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
+def beam_search(model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, strategy: Beam) -> list[list[Caption]]:
     """Continue prefixes [B, P, n] by the hypotheses of the highest score, the `n` best of each image first.
 
     The same hypotheses and scores as transformers' `generate(num_beams=…, early_stopping=False)`. All beams of an image
-    are written into one row; which positions are a beam's own past is a mask, so choosing parents moves no keys. What
-    is nobody's past is dropped now and then.
+    are written into one row; a mask tells which positions are a beam's own past, so choosing parents moves no keys.
+    Cache columns that no beam uses are dropped every few steps.
     """
     if strategy.width == 1:
         return _one_beam(model, prefix, rules, strategy)
-    lm = Continuation(model.language_model, prefix, strategy.width * rules.limit, end_only=True)
+    lm = PrefixDecoder(model.language_model, prefix, strategy.width * rules.limit, end_only=True)
     found: list[list[Caption]] = [[] for _ in prefix]
     beams = _Beams(lm, rules, strategy)
     hidden = lm.prefix_hidden
@@ -39,17 +39,17 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Bea
                 found[image] = captions
             if done.all():
                 return found
-            departure = Departure.of(done)
-            lm.leave(departure)
-            beams.leave(departure)
+            finished = FinishedRows.of(done)
+            lm.drop_finished(finished)
+            beams.drop_finished(finished)
         if beams.step % TIDY == 0:
             lm.keep(prefix.shape[1], beams.tidy())
         hidden = lm.step(beams.latest, beams.mask)
 
 
-def _one_beam(model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Beam) -> list[list[Caption]]:
+def _one_beam(model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, strategy: Beam) -> list[list[Caption]]:
     """Greedy decoding, as in `generate`: it ends with the first stop token, and a penalty acts on the logits."""
-    captions = write(model, prefix, rules, most_probable)
+    captions = generate(model, prefix, rules, most_probable)
     for (caption,) in captions:
         steps = caption.log_probabilities
         caption.score = sum(steps) / len(steps) ** strategy.length_penalty
@@ -64,7 +64,7 @@ class _Beams:
     where they were written until `tidy` moves them up, and only the mask follows the parents.
     """
 
-    def __init__(self, lm: Continuation, rules: Rules, strategy: Beam) -> None:
+    def __init__(self, lm: PrefixDecoder, rules: ResolvedConstraints, strategy: Beam) -> None:
         images, self.prefix_length = len(lm.prefix_hidden), lm.length
         self.rules, self.strategy, self.step, self.columns = rules, strategy, 0, 0
         width, device = strategy.width, lm.prefix_hidden.device
@@ -168,11 +168,11 @@ class _Beams:
         columns = self._past()[:, : self.scores.shape[1]]
         return self.tokens.gather(1, columns.flatten(1)).view(columns.shape).flatten(0, 1)
 
-    def leave(self, departure: Departure) -> None:
+    def drop_finished(self, finished: FinishedRows) -> None:
         """Take images out."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                setattr(self, name, departure.apply(value))
+                setattr(self, name, finished.apply(value))
 
     def best(self, done: Tensor) -> list[tuple[int, list[Caption]]]:
         """Of the images where `done` [B], their number and their `n` best hypotheses, without text."""

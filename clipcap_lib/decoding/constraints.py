@@ -1,4 +1,4 @@
-"""What a caption must keep to while it is written, and the caption that comes of it."""
+"""Decoding constraints, the state of generation, and the `Caption` that results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Caption:
     stopped: Literal["end", "length"] = "length"
 
 
-class Rules:
+class ResolvedConstraints:
     """Constraints resolved for one model: raises `ValueError` where they cannot be kept."""
 
     def __init__(self, model: ClipCapModel, constraints: Constraints, strategy: Strategy) -> None:
@@ -81,8 +81,8 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return found
 
 
-class Transcript:
-    """What every row has written so far; `rows` says which of them are still in the batch, and in which order.
+class GenerationState:
+    """The tokens generated so far, for every row; `rows` are the numbers of those still in the batch, in their order.
 
     An image has `copies` rows, one beside the other.
     """

@@ -6,57 +6,58 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.decoding.constraints import Caption, Rules, Transcript, log_probabilities
-from clipcap_lib.decoding.kv_cache import FIRST_ROOM, Continuation, Departure
+from clipcap_lib.decoding.constraints import Caption, GenerationState, ResolvedConstraints, log_probabilities
+from clipcap_lib.decoding.kv_cache import FIRST_ROOM, FinishedRows, PrefixDecoder
 from clipcap_lib.decoding.strategies import Contrastive, Magic
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.packing import additive_mask
 
-Guide = Callable[[Tensor, Tensor, Tensor], Tensor]
+CandidateScorer = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From the images' numbers [rows], what is written [rows, t] and candidates [rows, k] to a bonus [rows, k]."""
 
 
 def contrastive_search(
-    model: ClipCapModel, prefix: Tensor, rules: Rules, strategy: Contrastive | Magic, guide: Guide | None = None
-) -> list[list[Caption]]:
+    model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, strategy: Contrastive | Magic,
+    scorer: CandidateScorer | None = None,
+) -> list[list[Caption]]:  # fmt: skip
     """Continue prefixes [B, P, n], each by the candidate that is likely and unlike its history.
 
     All k candidates of a row are read side by side in one forward, each blind to the others; the chosen one's keys and
     values stay, and its hidden state gives the next logits.
     """
     k, most = strategy.k, max(strategy.k, strategy.n)
-    lm = Continuation(model.language_model, prefix, rules.limit + most)
+    lm = PrefixDecoder(model.language_model, prefix, rules.limit + most)
     lm.expand(strategy.n)
     before = lm.prefix_hidden.repeat_interleave(strategy.n, 0)
     past, mask = _History(before, rules.limit, strategy.history), _side_by_side(lm, most)
-    script = Transcript(len(prefix), strategy.n, rules.limit, before.device)
+    state = GenerationState(len(prefix), strategy.n, rules.limit, before.device)
     # Of one row, for all its copies must have the same candidates to begin with.
     logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(strategy.n, 0)
     while True:
         own = log_probabilities(logits)
-        read = k if script.step else most
-        likeliest, candidates = rules.apply(logits, script.written).log_softmax(-1).topk(read)
+        read = k if state.step else most
+        likeliest, candidates = rules.apply(logits, state.written).log_softmax(-1).topk(read)
         states = lm.step(candidates, mask[..., :read, lm.capacity - lm.length : lm.capacity + read])
         unit = F.normalize(states.float(), dim=-1)
         scores = (1 - strategy.alpha) * likeliest.exp() - strategy.alpha * past.similarity(unit)
-        if guide:
-            scores[:, :k] += guide(script.rows, script.written(), candidates[:, :k])
+        if scorer:
+            scores[:, :k] += scorer(state.rows, state.written(), candidates[:, :k])
         if rules.processors:  # they may leave fewer than k tokens
             scores.masked_fill_(likeliest == float("-inf"), float("-inf"))
-        best = scores.argmax(-1) if script.step else _beginnings(scores, k, strategy.n)
+        best = scores.argmax(-1) if state.step else _beginnings(scores, k, strategy.n)
         chosen = torch.arange(len(best), device=best.device), best
         tokens, hidden = candidates[chosen], states[chosen]
         stopping = rules.stop(tokens)
-        some_end = script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
-        if script.step == rules.limit or (some_end and stopping.all()):
-            return script.captions()
+        some_end = state.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
+        if state.step == rules.limit or (some_end and stopping.all()):
+            return state.captions()
         lm.keep(lm.length - read, best[:, None])
         past.add(unit[chosen])
         if some_end:
-            departure = Departure.of(stopping)
-            lm.leave(departure)
-            past.leave(departure)
-            hidden, script.rows = departure.apply(hidden), departure.apply(script.rows)
+            finished = FinishedRows.of(stopping)
+            lm.drop_finished(finished)
+            past.drop_finished(finished)
+            hidden, state.rows = finished.apply(hidden), finished.apply(state.rows)
         logits = lm.logits(hidden)
 
 
@@ -81,8 +82,8 @@ class _History:
         self.states[:, self.length] = unit
         self.length += 1
 
-    def leave(self, departure: Departure) -> None:
-        self.states = departure.apply(self.states)
+    def drop_finished(self, finished: FinishedRows) -> None:
+        self.states = finished.apply(self.states)
 
 
 def _beginnings(scores: Tensor, k: int, copies: int) -> Tensor:
@@ -92,7 +93,7 @@ def _beginnings(scores: Tensor, k: int, copies: int) -> Tensor:
     return order.scatter_(1, best, -1).argsort(-1)[:, :copies].flatten()
 
 
-def _side_by_side(lm: Continuation, k: int) -> Tensor:
+def _side_by_side(lm: PrefixDecoder, k: int) -> Tensor:
     """An additive mask [1, 1, k, capacity + k]: candidates see all the past and only themselves.
 
     A step with so many positions behind it and so many candidates takes the part around column `capacity`.

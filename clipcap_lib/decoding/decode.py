@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from clipcap_lib.decoding.beam import beam_search
-from clipcap_lib.decoding.constraints import Caption, Rules
+from clipcap_lib.decoding.constraints import Caption, ResolvedConstraints
 from clipcap_lib.decoding.contrastive import contrastive_search
-from clipcap_lib.decoding.reranking import Utility, clip_guide, rank_by_agreement, rank_by_clip
-from clipcap_lib.decoding.sampling import chooser, write
+from clipcap_lib.decoding.reranking import Utility, clip_scorer, rank_by_agreement, rank_by_clip
+from clipcap_lib.decoding.sampling import generate, token_selector
 from clipcap_lib.decoding.strategies import (
     Beam,
     BestOfN,
@@ -47,7 +47,7 @@ def decode(
     for minimum Bayes risk. `batch_size` images are read at once, however many captions are written of each: it changes
     nothing but rounding. Raises `ValueError`, before any forward pass, on options that cannot be met.
     """
-    rules = checked_rules(model, strategy, constraints, judge, utility)
+    rules = resolve_constraints(model, strategy, constraints, judge, utility)
     features = _checked(model, features)
     keys = list(keys) if keys is not None else [str(i) for i in range(len(features))]
     if len(keys) != len(features):
@@ -62,10 +62,10 @@ def decode(
     return found
 
 
-def checked_rules(
+def resolve_constraints(
     model: ClipCapModel, strategy: Strategy, constraints: Constraints = STANDARD,
     judge: Encoder | None = None, utility: Utility | None = None,
-) -> Rules:  # fmt: skip
+) -> ResolvedConstraints:  # fmt: skip
     """The constraints resolved for a model; raises `ValueError` for what `decode` could not do, whatever the images."""
     if not isinstance(strategy, Strategy):
         raise ValueError(f"strategy is {strategy!r}; build one, such as Greedy() or parse_strategy('beam width:5')")
@@ -73,7 +73,7 @@ def checked_rules(
         raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
     if isinstance(strategy, Magic | BestOfN):
         _check_judge(strategy.name, model.config.clip_size, judge)
-    return Rules(model, constraints, strategy)
+    return ResolvedConstraints(model, constraints, strategy)
 
 
 def _check_judge(name: str, clip_size: int, judge: Encoder | None) -> None:
@@ -112,7 +112,7 @@ def _evaluating(model: ClipCapModel) -> Iterator[None]:
 
 
 def _decode(
-    model: ClipCapModel, features: Tensor, strategy: Strategy, rules: Rules, keys: list[str],
+    model: ClipCapModel, features: Tensor, strategy: Strategy, rules: ResolvedConstraints, keys: list[str],
     judge: Encoder | None, utility: Utility | None,
 ) -> list[list[Caption]]:  # fmt: skip
     prefix, text = model.prefix(features), partial(to_text, model.tokenizer)
@@ -122,10 +122,11 @@ def _decode(
         case Contrastive():
             captions = contrastive_search(model, prefix, rules, strategy)
         case Magic():
-            guide = clip_guide(features.repeat_interleave(strategy.n, 0), judge, strategy.beta, text)
-            captions = contrastive_search(model, prefix, rules, strategy, guide)
+            scorer = clip_scorer(features.repeat_interleave(strategy.n, 0), judge, strategy.beta, text)
+            captions = contrastive_search(model, prefix, rules, strategy, scorer)
         case _:
-            captions = write(model, prefix, rules, chooser(strategy, keys, rules.limit, model.device), strategy.n)
+            select = token_selector(strategy, keys, rules.limit, model.device)
+            captions = generate(model, prefix, rules, select, strategy.n)
     for row in captions:
         for caption in row:
             caption.text = text(caption.tokens)

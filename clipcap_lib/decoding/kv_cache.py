@@ -1,4 +1,4 @@
-"""A causal language model that continues prefixes: one forward a token, keys and values written in place."""
+"""Decoding with a cache of keys and values: one forward pass a token, written in place."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ except ModuleNotFoundError:  # optional: without that file the general path does
 
 
 @dataclass(frozen=True)
-class Departure:
-    """Rows that leave a batch: the last rows that stay move into the gaps, everything else keeps its place."""
+class FinishedRows:
+    """Finished rows of a batch, whose places the last unfinished rows take; all others keep their place."""
 
     gaps: Tensor
     movers: Tensor
     left: int
 
     @classmethod
-    def of(cls, leaving: Tensor) -> "Departure":
-        """From a boolean [rows], true where a row leaves."""
-        left = len(leaving) - int(leaving.sum())
-        return cls(leaving[:left].nonzero()[:, 0], (~leaving[left:]).nonzero()[:, 0] + left, left)
+    def of(cls, done: Tensor) -> "FinishedRows":
+        """From a boolean [rows], true where a row is finished."""
+        left = len(done) - int(done.sum())
+        return cls(done[:left].nonzero()[:, 0], (~done[left:]).nonzero()[:, 0] + left, left)
 
     def apply(self, rows: Tensor) -> Tensor:
         """The rows that stay, of a tensor [rows, …] that is changed in place."""
@@ -41,33 +41,33 @@ class Departure:
 FIRST_ROOM = 128  # positions a cache has room for at first: enough for most captions, and doubled where it is not
 
 
-class _Memory:
-    """All keys and values of one shape, as one tensor [parts, rows, heads, room, head width].
+class _Storage:
+    """Storage for all keys and values of one shape: one tensor [parts, rows, heads, room, head width].
 
-    What happens to rows is one operation then, however many layers there are; each layer has views of it.
+    Rows are moved, dropped and copied in one operation for all layers; each layer holds views.
     """
 
     def __init__(self, parts: int, room: int, like: Tensor) -> None:
         rows, heads, _, width = like.shape
         self.allocated = self.states = like.new_empty(parts, rows, heads, room, width)  # all rows, those of the batch
-        self.lent: list[tuple[_InPlaceLayer, str]] = []
+        self.parts: list[tuple[_InPlaceLayer, str]] = []
 
-    def lend(self, layer: "_InPlaceLayer", name: str) -> None:
-        """Give a layer the next part, for its `keys` or its `values`."""
-        setattr(layer, name, self.states[len(self.lent)])
-        self.lent.append((layer, name))
+    def allocate(self, layer: "_InPlaceLayer", name: str) -> None:
+        """Allocate the next part to a layer, for its `keys` or its `values`."""
+        setattr(layer, name, self.states[len(self.parts)])
+        self.parts.append((layer, name))
 
     def move(self, copies: int, room: int, length: int) -> None:
-        """To where each row has `copies` rows and `room` positions; only the `length` written ones are copied."""
+        """Copy the `length` written positions into a new tensor with `copies` of each row and `room` positions."""
         parts, rows, heads, _, width = self.states.shape
         new = self.states.new_empty(parts, rows, copies, heads, room, width)
         new[:, :, :, :, :length] = self.states[:, :, None, :, :length]
         self.allocated = new.flatten(1, 2)
         self._become(self.allocated)
 
-    def leave(self, departure: Departure, length: int) -> None:
-        departure.apply(self.states[:, :, :, :length].transpose(0, 1))
-        self._become(self.states[:, : departure.left])
+    def drop_finished(self, finished: FinishedRows, length: int) -> None:
+        finished.apply(self.states[:, :, :, :length].transpose(0, 1))
+        self._become(self.states[:, : finished.left])
 
     def keep(self, start: int, places: Tensor) -> None:
         """Of what stands from `start` on, keep what is at `places` [rows, n] behind it, in that order."""
@@ -80,27 +80,27 @@ class _Memory:
 
     def _become(self, states: Tensor) -> None:
         self.states = states
-        # Where layers differ in shape, each shape has more parts than are lent.
-        for (layer, name), part in zip(self.lent, states.unbind(), strict=False):
+        # Where layers differ in shape, each shape has more parts than are allocated.
+        for (layer, name), part in zip(self.parts, states.unbind(), strict=False):
             setattr(layer, name, part)
 
 
 class _InPlaceLayer(CacheLayerMixin):
-    """One layer's keys and values [rows, heads, room, head width]: a token costs one write, never a copy.
+    """Keys and values of one layer [rows, heads, room, head width]: a token costs one write, never a copy.
 
-    `lend(layer, name, states)` gives it memory for its `keys` or `values`, the first states of which are known.
+    `allocate(layer, name, states)` gives it storage for its `keys` or `values`, by the shape of their first states.
     """
 
     is_sliding = False
 
-    def __init__(self, lend: Callable[["_InPlaceLayer", str, Tensor], None], capacity: int) -> None:
+    def __init__(self, allocate: Callable[["_InPlaceLayer", str, Tensor], None], capacity: int) -> None:
         super().__init__()
-        self.lend, self.capacity, self.length = lend, capacity, 0
+        self.allocate, self.capacity, self.length = allocate, capacity, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.lend(self, "keys", key_states)
-        self.lend(self, "values", value_states)
-        del self.lend  # who lends holds this layer, too: a circle would keep the memory after its last use
+        self.allocate(self, "keys", key_states)
+        self.allocate(self, "values", value_states)
+        del self.allocate  # break the reference cycle, or the memory is never freed
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
@@ -122,8 +122,8 @@ class _InPlaceLayer(CacheLayerMixin):
         return self.length + query_length, 0
 
 
-class Continuation:
-    """The rows of one batch on their way through a language model.
+class PrefixDecoder:
+    """Decodes the rows of one batch behind their prefixes with a language model.
 
     `prefix` [B, P, n] is read once. `beside` bounds the positions kept beside it, candidates and beams included.
     `prefix_hidden` [B, P, n] are its last hidden states; with `end_only`, that of the last position, [B, 1, n].
@@ -139,15 +139,15 @@ class Continuation:
         layers = language_model.config.get_text_config().num_hidden_layers
         self.capacity, self.dtype = prefix.shape[1] + beside, self.embed.weight.dtype
         self.room = min(self.capacity, max(FIRST_ROOM, prefix.shape[1]))
-        self.memories: dict[torch.Size, _Memory] = {}  # one for most models; layers of some differ in width
-        self.cache = Cache(layers=[_InPlaceLayer(self._lend, self.capacity) for _ in range(layers)])
+        self.memories: dict[torch.Size, _Storage] = {}  # one for most models; layers of some differ in width
+        self.cache = Cache(layers=[_InPlaceLayer(self._allocate, self.capacity) for _ in range(layers)])
         self.position = 0  # of the next token, as the model counts; a candidate or a beam takes none of its own
         self.prefix_hidden = self._forward(prefix.to(self.dtype), None, end_only)
 
-    def _lend(self, layer: _InPlaceLayer, name: str, states: Tensor) -> None:
+    def _allocate(self, layer: _InPlaceLayer, name: str, states: Tensor) -> None:
         if states.shape not in self.memories:
-            self.memories[states.shape] = _Memory(2 * len(self.cache.layers), self.room, states)
-        self.memories[states.shape].lend(layer, name)
+            self.memories[states.shape] = _Storage(2 * len(self.cache.layers), self.room, states)
+        self.memories[states.shape].allocate(layer, name)
 
     @property
     def length(self) -> int:
@@ -187,7 +187,7 @@ class Continuation:
         return self.head(hidden).float()
 
     def expand(self, copies: int) -> None:
-        """Let each row go on as `copies` rows behind the same prefix."""
+        """Repeat each row `copies` times behind the same prefix."""
         if copies > 1:
             self._move(copies, self.room)
 
@@ -196,10 +196,10 @@ class Continuation:
         for memory in self.memories.values():
             memory.move(copies, self.room, self.length)
 
-    def leave(self, departure: Departure) -> None:
-        """Take rows out of the batch."""
+    def drop_finished(self, finished: FinishedRows) -> None:
+        """Remove finished rows from the batch."""
         for memory in self.memories.values():
-            memory.leave(departure, self.length)
+            memory.drop_finished(finished, self.length)
 
     def keep(self, start: int, places: Tensor) -> None:
         """Of the positions from `start` on, keep those at `places` [rows, n] behind it, in that order."""

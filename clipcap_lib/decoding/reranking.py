@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipcap_lib.decoding.constraints import Caption
-from clipcap_lib.decoding.contrastive import Guide
+from clipcap_lib.decoding.contrastive import CandidateScorer
 from clipcap_lib.encoders import Encoder
 
 Utility = Callable[[list[str]], list[float]]
@@ -33,7 +33,7 @@ def _ranked(captions: list[Caption], scores: list[float]) -> list[Caption]:
     return sorted(captions, key=lambda caption: -caption.score)
 
 
-def clip_guide(features: Tensor, judge: Encoder, beta: float, to_text: Callable[[list[int]], str]) -> Guide:
+def clip_scorer(features: Tensor, judge: Encoder, beta: float, to_text: Callable[[list[int]], str]) -> CandidateScorer:
     """MAGIC's bonus: β · softmax over the candidates of logit scale × CLIP(image) · CLIP(text so far + candidate)."""
     images = F.normalize(features.float(), dim=-1)
 
@@ -49,7 +49,7 @@ def clip_guide(features: Tensor, judge: Encoder, beta: float, to_text: Callable[
 
 
 def _words(texts: list[str], judge: Encoder, device: torch.device) -> Tensor:
-    """Unit embeddings [N, D] of texts; what many images are told alike is read once."""
+    """Unit embeddings [N, D] of texts; duplicate texts are embedded once."""
     each = list(dict.fromkeys(texts))
     embeddings = F.normalize(judge.encode_texts(each).to(device), dim=-1)
     place = {text: number for number, text in enumerate(each)}

@@ -1,4 +1,4 @@
-"""Greedy decoding and sampling: one token a row and step, rows leave when they are done."""
+"""Greedy decoding and sampling: one token a row and step; finished rows are dropped."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -15,48 +15,50 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from clipcap_lib.decoding.constraints import Caption, Rules, Transcript, log_probabilities
-from clipcap_lib.decoding.kv_cache import Continuation, Departure
+from clipcap_lib.decoding.constraints import Caption, GenerationState, ResolvedConstraints, log_probabilities
+from clipcap_lib.decoding.kv_cache import FinishedRows, PrefixDecoder
 from clipcap_lib.decoding.strategies import Greedy, Sampling
 from clipcap_lib.model import ClipCapModel
 
-Choose = Callable[[Tensor, Transcript], Tensor]
+TokenSelector = Callable[[Tensor, GenerationState], Tensor]
 NUCLEI = (24, 128, 1024)  # so many of the likeliest tokens are sorted before all are
 UNSURE = 1e-5  # a cumulative probability this near to top_p: let the library's warper decide
 
 
-def write(model: ClipCapModel, prefix: Tensor, rules: Rules, choose: Choose, copies: int = 1) -> list[list[Caption]]:
+def generate(
+    model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, choose: TokenSelector, copies: int = 1
+) -> list[list[Caption]]:
     """Continue prefixes [B, P, n], `copies` times each, by the token that `choose` picks from the allowed logits."""
-    lm = Continuation(model.language_model, prefix, rules.limit, end_only=True)
+    lm = PrefixDecoder(model.language_model, prefix, rules.limit, end_only=True)
     lm.expand(copies)
     logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(copies, 0)
-    script = Transcript(len(prefix), copies, rules.limit, logits.device)
+    state = GenerationState(len(prefix), copies, rules.limit, logits.device)
     while True:
         own = log_probabilities(logits)
-        tokens = choose(rules.apply(logits, script.written), script)
+        tokens = choose(rules.apply(logits, state.written), state)
         stopping = rules.stop(tokens)
-        some_end = script.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
-        if script.step == rules.limit or (some_end and stopping.all()):
-            return script.captions()
+        some_end = state.add(tokens, own.gather(1, tokens[:, None])[:, 0], stopping)
+        if state.step == rules.limit or (some_end and stopping.all()):
+            return state.captions()
         if some_end:
-            departure = Departure.of(stopping)
-            lm.leave(departure)
-            tokens, script.rows = departure.apply(tokens), departure.apply(script.rows)
+            finished = FinishedRows.of(stopping)
+            lm.drop_finished(finished)
+            tokens, state.rows = finished.apply(tokens), finished.apply(state.rows)
         logits = lm.logits(lm.step(tokens[:, None])[:, 0])
 
 
-def chooser(strategy: Greedy | Sampling, keys: list[str], limit: int, device: torch.device) -> Choose:
-    """How a strategy picks a token a row; the rows are the captions of the first key, then of the second, …"""
+def token_selector(strategy: Greedy | Sampling, keys: list[str], limit: int, device: torch.device) -> TokenSelector:
+    """The function by which a strategy picks a token a row; rows are the captions of the first key, of the second, …"""
     if isinstance(strategy, Greedy):
         return partial(most_probable, copies=strategy.n)
     names = [f"{strategy.seed} {key} {number}" for key in keys for number in range(strategy.n)]
     uniform = torch.stack([_uniform(name, limit) for name in names]).to(device)
-    return lambda logits, script: draw(logits, strategy, uniform[script.rows, script.step])
+    return lambda logits, state: draw(logits, strategy, uniform[state.rows, state.step])
 
 
-def most_probable(logits: Tensor, script: Transcript, copies: int = 1) -> Tensor:
+def most_probable(logits: Tensor, state: GenerationState, copies: int = 1) -> Tensor:
     """The greedy choice: a token a row; each of an image's copies begins with another of the likeliest."""
-    if copies > 1 and script.step == 0:
+    if copies > 1 and state.step == 0:
         return logits[::copies].topk(copies).indices.flatten()
     return logits.argmax(-1)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from clipcap_lib.decoding.kv_cache import Continuation
+from clipcap_lib.decoding.kv_cache import PrefixDecoder
 from clipcap_lib.packing import additive_mask
 from clipcap_lib.system import first_line
 
@@ -38,7 +38,7 @@ def _greatest_difference(language_model: nn.Module) -> float:
     ids = torch.linspace(1, embed.num_embeddings - 1, 5, device=embed.weight.device).long()[None]
     first, second = ids[:, [0, 1, 2, 4]], ids[:, [0, 1, 3]]  # one caption reads 2 and 4, the other 3
     separate = [language_model(inputs_embeds=embed(row)).logits[0] for row in (first, second)]
-    lm = Continuation(language_model, embed(ids[:, :2]), 3)
+    lm = PrefixDecoder(language_model, embed(ids[:, :2]), 3)
     side_by_side, after_first = _mask([[1, 1, 1, 0], [1, 1, 0, 1]], lm), _mask([[1, 1, 1, 0, 1]], lm)
     states = [lm.prefix_hidden, lm.step(ids[:, 2:4], side_by_side), lm.step(ids[:, 4:], after_first)]
     shared = lm.logits(torch.cat(states, dim=1)[0])[[0, 1, 2, 4, 0, 1, 3]]
@@ -46,7 +46,7 @@ def _greatest_difference(language_model: nn.Module) -> float:
     return float((shared - separate).abs().max() / separate.abs().max())
 
 
-def _mask(seen: list[list[int]], lm: Continuation) -> Tensor:
+def _mask(seen: list[list[int]], lm: PrefixDecoder) -> Tensor:
     """The mask [1, 1, k, length] of a step that may look where `seen` is 1."""
     return additive_mask(torch.tensor(seen, device=lm.prefix_hidden.device).bool(), lm.dtype)[None, None]
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, checked_rules, decode
+from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, decode, resolve_constraints
 from clipcap_lib.decoding.reranking import Utility
 from clipcap_lib.decoding.strategies import MinimumBayesRisk, Strategy, parse_strategy
 from clipcap_lib.encoders import Encoder, load_encoder
@@ -83,7 +83,7 @@ class Captioner:
         """
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
         judge = self.encoder.judging(self.data.language)
-        checked_rules(self.model, strategy, constraints, judge, utility)  # before a picture is embedded
+        resolve_constraints(self.model, strategy, constraints, judge, utility)  # before a picture is embedded
         return decode(self.model, self.embed(pictures), strategy, constraints, keys, judge, utility)
 
     @cached_property

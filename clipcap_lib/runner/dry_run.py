@@ -6,7 +6,7 @@ caption longer than the model has positions, is found in seconds here instead of
 
 import torch
 
-from clipcap_lib.decoding.constraints import Rules, positions_of
+from clipcap_lib.decoding.constraints import ResolvedConstraints, positions_of
 from clipcap_lib.decoding.strategies import Constraints, Contrastive, parse_strategy
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import Padding, pack, tokenize_captions
@@ -36,7 +36,7 @@ def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
     decoding = experiment.decoding
     named = map(parse_strategy, (decoding.strategy, *decoding.strategies))
     for strategy in (*named, Contrastive(k=max(decoding.grid_k), alpha=0)):
-        Rules(model, Constraints(max_new_tokens=decoding.max_new_tokens), strategy)
+        ResolvedConstraints(model, Constraints(max_new_tokens=decoding.max_new_tokens), strategy)
     _train_a_step(model, experiment)
 
 

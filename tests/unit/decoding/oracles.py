@@ -112,7 +112,7 @@ def tokens(found):
 
 
 @torch.inference_mode()
-def naive_contrastive(model, feature, k, alpha, history, limit, guide=None, begin=()):
+def naive_contrastive(model, feature, k, alpha, history, limit, scorer=None, begin=()):
     """The formula, one image at a time, every text read from its beginning, in float64; `begin` is written already."""
     double = model.language_model
     prefix = model.prefix(feature[None]).double()
@@ -132,8 +132,8 @@ def naive_contrastive(model, feature, k, alpha, history, limit, guide=None, begi
         for candidate, state in zip(candidates, run(*([*written, one] for one in candidates))[:, -1], strict=True):
             penalty = float(torch.cosine_similarity(state[None], against).max()) if len(against) else 0.0
             scores.append(((1 - alpha) * float(probabilities[candidate]) - alpha * penalty, candidate))
-        if guide:
-            bonus = guide(written, [candidate for _, candidate in scores])
+        if scorer:
+            bonus = scorer(written, [candidate for _, candidate in scores])
             scores = [(score + extra, candidate) for (score, candidate), extra in zip(scores, bonus, strict=True)]
         best = max(scores)[1]
         if best in STOPS:

@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from clipcap_lib.decoding import beam
 from clipcap_lib.decoding.decode import Constraints, decode
-from clipcap_lib.decoding.kv_cache import Continuation
+from clipcap_lib.decoding.kv_cache import PrefixDecoder
 from clipcap_lib.decoding.strategies import Beam
 from clipcap_lib.model import ClipCapModel
 
@@ -50,9 +50,9 @@ def test_beam_search_equals_generate_behind_any_prefix_and_in_any_batch(family, 
 @torch.inference_mode()
 def test_what_no_beam_looks_back_at_leaves_the_cache_and_changes_nothing(family, steps, monkeypatch):
     lengths = []
-    step = Continuation.step
+    step = PrefixDecoder.step
     monkeypatch.setattr(beam, "TIDY", steps)
-    monkeypatch.setattr(Continuation, "step", lambda lm, *read: (lengths.append(lm.length), step(lm, *read))[1])
+    monkeypatch.setattr(PrefixDecoder, "step", lambda lm, *read: (lengths.append(lm.length), step(lm, *read))[1])
     model, constraints = captioner(family), TWELVE.model_copy(update={"no_repeat_ngram": 2})
     ours = tokens(decode(model, FEATURES, Beam(), constraints))
     assert ours == generate(model, FEATURES, do_sample=False, num_beams=5, no_repeat_ngram_size=2)

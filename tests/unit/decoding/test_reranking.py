@@ -15,12 +15,12 @@ def test_magic_equals_its_formula(doubled):
     double = doubled(model)
 
     def guided(feature):
-        def guide(written, candidates):
+        def scorer(written, candidates):
             text = [Letters().decode([*written, candidate], True) for candidate in candidates]
             cosines = torch.cosine_similarity(Judge.encode_texts(text).double(), feature.double()[None])
             return (3.0 * (Judge.logit_scale * cosines).softmax(-1)).tolist()
 
-        return guide
+        return scorer
 
     naive = [naive_contrastive(double, f.double(), 4, 0.2, "all", 12, guided(f)) for f in features]
     assert ours == naive
