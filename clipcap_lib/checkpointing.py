@@ -50,7 +50,7 @@ class Checkpoints:
         return None
 
     def best(self, step: int) -> dict[str, Tensor]:
-        """The weights of the best evaluation."""
+        """The weights of the best evaluation, each in its own shape [...]."""
         return _read(self._best(step))
 
     def _best(self, step: int | str) -> Path:

@@ -30,7 +30,7 @@ class Split:
 def batches(
     split: Split, settings: TrainingSettings, seed: int, first_step: int
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Image positions and the captions drawn for each; what step n holds depends on the seed alone."""
+    """Image positions [B] and the captions drawn for each; what step n holds depends on the seed alone."""
     per_epoch = max(1, len(split.images) // settings.images_per_step)
     step = first_step
     while True:

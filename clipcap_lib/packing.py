@@ -99,7 +99,7 @@ class Padding:
 
 
 def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int, padding: Padding | None = None) -> Packed:
-    """Lay the captions of each image side by side behind one prefix of P positions, and short images into one row.
+    """Lay the captions [T] of each image side by side behind one prefix of P positions, and short images into one row.
 
     A caption sees its prefix and its own past, not its neighbours, and its positions go on from P: loss and gradients
     are those of one caption a row. The end token is predicted but never read. Padding is predicted and never seen.
@@ -159,5 +159,5 @@ def _block_causal(owners: np.ndarray, numbers: np.ndarray) -> Tensor:
 
 
 def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """The mask to add to attention scores: 0 where `seen` is true, the least number of the dtype elsewhere."""
+    """The mask [...] to add to attention scores: 0 where `seen` [...] is true, the least number of the dtype elsewhere."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

@@ -30,7 +30,7 @@ def token_similarity(model: ClipCapModel, feature: Tensor, tokens: list[int]) ->
 
 
 def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> float:
-    """1 − mean cosine between the last hidden states of different tokens of a caption (Su & Collier 2023).
+    """1 − mean cosine of last hidden states of different tokens, over images [N, D] (Su & Collier 2023).
 
     Near 0 all states point the same way and the penalty of contrastive search tells nothing apart. Captions of fewer
     than two tokens do not count; NaN where no caption has more.

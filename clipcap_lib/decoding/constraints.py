@@ -69,7 +69,7 @@ class ResolvedConstraints:
         return allowed
 
     def stop(self, tokens: Tensor) -> Tensor:
-        """True where a token ends its caption."""
+        """True where a token ends its caption; tokens [...], result [...]."""
         return self.ends[tokens]
 
 

@@ -57,7 +57,7 @@ def token_selector(strategy: Greedy | Sampling, keys: list[str], limit: int, dev
 
 
 def most_probable(logits: Tensor, state: GenerationState, copies: int = 1) -> Tensor:
-    """The greedy choice: a token a row; each of an image's copies begins with another of the likeliest."""
+    """The greedy choice [rows] from logits [rows, V]: each of an image's copies begins with another likely token."""
     if copies > 1 and state.step == 0:
         return logits[::copies].topk(copies).indices.flatten()
     return logits.argmax(-1)
