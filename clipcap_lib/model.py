@@ -111,7 +111,7 @@ class ClipCapModel(nn.Module):
         return lm_head(self.language_model)(hidden[packed.rows, packed.columns])
 
     def loss(self, features: Tensor, packed: Packed, reduction: str = "mean") -> Tensor:
-        """Cross-entropy in nats of features [B, D] over real caption tokens, end token included; padding has no part."""
+        """Cross-entropy in nats of features [B, D] over real caption tokens, end tokens too; padding has no part."""
         logits = self(features, packed).float()
         return F.cross_entropy(logits, packed.labels.to(logits.device), reduction=reduction)
 

@@ -159,5 +159,5 @@ def _block_causal(owners: np.ndarray, numbers: np.ndarray) -> Tensor:
 
 
 def additive_mask(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """The mask [...] to add to attention scores: 0 where `seen` [...] is true, the least number of the dtype elsewhere."""
+    """The mask to add to attention scores, of the shape of `seen` [...]: 0 where it is true, else the dtype's least."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

@@ -69,7 +69,7 @@ class _FixedCider(CiderScorer):
 def cider(
     candidates: list[list[str]], references: list[list[list[str]]], frequencies: DocumentFrequencies | None = None
 ) -> np.ndarray:
-    """CIDEr-D of each image [images] (Vedantam et al. 2015), times 10; with their own frequencies by default."""
+    """CIDEr-D of each image [images] (Vedantam et al. 2015), times 10; by default with their own frequencies."""
     scorer = _FixedCider(frequencies or DocumentFrequencies.of(references))
     for words, image in zip(candidates, references, strict=True):
         scorer += (" ".join(words), [" ".join(reference) for reference in image])
@@ -143,7 +143,7 @@ def _rouge(words: list[str], image: list[list[str]]) -> float:
 
 
 def image_ngrams(made: list[list[str]], given: list[list[list[str]]]) -> np.ndarray:
-    """Per image [images, 10]: caption length, length of the closest reference, n-grams guessed and n-grams right, 1 to 4."""
+    """Per image [images, 10]: caption length, length of the closest reference, n-grams guessed 1–4 and right 1–4."""
     rows = []
     for words, image in zip(made, given, strict=True):
         parts = BleuScorer(" ".join(words), [" ".join(reference) for reference in image]).ctest[0]
