@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     # notebooks
     "start_notebook": "explore.notebook",
-    "open_run": "explore.notebook",
+    "open_run": "explore.open_run",
     "write_summary": "explore.notebook",
     "show_chinese": "reporting.chinese_font:lend_font",
     "settings": "settings:",

@@ -69,7 +69,7 @@ def run(
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
         _refuse_unwritable(reports)
         claimed = claim(reports / settings.name)
-        outcomes = run_with_board(console, jobs, settings.execution.workers, settings.execution.cell_timeout)
+        outcomes = run_with_board(console, jobs, settings.execution.workers)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
-from clipcap_lib.provenance.sources import files_behind, hash_of
+from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.published.embeddings import read_embedding_pickle
 from clipcap_lib.settings import Data, pick
 
@@ -94,17 +94,11 @@ def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
 
 def _generate_scenes(data: Data, root: Path) -> Path:
     sizes = {split: getattr(data, key) for split, key in SCENE_SPLITS.items()}
-    made_of = [sizes, data.data_seed, _maker("from clipcap_lib.emoji import scenes")]
+    made_of = [sizes, data.data_seed, library_hash("from clipcap_lib.emoji import scenes")]
     stamp = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:8]
     folder = root / f"emoji-scenes-{stamp}"
     write_once(folder, lambda place: write_corpus(place, sizes, data.data_seed))
     return folder
-
-
-@cache
-def _maker(imports: str) -> str:
-    """A hash of the source that makes a corpus: what an older library made is not reused."""
-    return hash_of(files_behind(imports))
 
 
 def _fingerprint(data: Data, manifest: Path) -> str:
@@ -114,7 +108,7 @@ def _fingerprint(data: Data, manifest: Path) -> str:
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
     content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     pictures = folder_digest(Path(data.images_folder), manifest) if data.images_folder else ""
-    maker = _maker("from clipcap_lib.corpus import corpus")
+    maker = library_hash("from clipcap_lib.corpus import corpus")  # what an older library made is not reused
     return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
 
 

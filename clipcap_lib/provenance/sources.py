@@ -3,7 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -27,8 +27,20 @@ def files_behind(source: str, without: Iterable[str] = ()) -> list[Path]:
         file = waiting.pop()
         if file not in found and not any(room in file.parents for room in left_out):
             found.add(file)
-            waiting += _imports_of(file)
+            waiting += _imports_of(file, file.stat().st_mtime_ns)
     return sorted(found | _data_beside(found))
+
+
+def library_hash(source: str, without: tuple[str, ...] = ()) -> str:
+    """A hash of the files behind some source; computed again only when a file of the library has changed."""
+    stats = [(file, file.stat()) for file in library_files()]
+    state = tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats)
+    return _library_hash(source, without, state)
+
+
+@lru_cache(maxsize=256)
+def _library_hash(source: str, without: tuple[str, ...], state: tuple) -> str:
+    return hash_of(files_behind(source, without))
 
 
 def hash_of(files: Iterable[Path]) -> str:
@@ -41,7 +53,8 @@ def hash_of(files: Iterable[Path]) -> str:
 
 
 @cache
-def _imports_of(file: Path) -> list[Path]:
+def _imports_of(file: Path, modified: int) -> list[Path]:
+    # The time is in the key only so that a changed file is read again.
     return list(_imported(file.read_text(encoding="utf-8")))
 
 

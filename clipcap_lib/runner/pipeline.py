@@ -19,7 +19,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from clipcap_lib.digests import MANIFEST, folder_digest
-from clipcap_lib.provenance.sources import files_behind, hash_of
+from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.runner.experiment import Experiment, run_id
 from clipcap_lib.runs import read_json, write_json
 
@@ -29,13 +29,17 @@ Status = Literal["done", "fresh", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute: where it goes, what it is given, which jobs it needs, whether others need it."""
+    """One notebook to execute: where it goes, what it is given, which jobs it needs, whether others need it.
+
+    A cell may take `cell_timeout` seconds.
+    """
 
     notebook: str
     folder: Path
     parameters: dict[str, Any]
     needs: tuple["Job", ...] = ()
     for_others: bool = False
+    cell_timeout: int = 7200
 
     @property
     def name(self) -> str:
@@ -81,7 +85,7 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
         wanted = notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb")
         parameters = {key: value for key, value in {**values, **extra}.items() if key in wanted}
         place, for_others = into or folder / "notebooks" / notebook, notebook not in COMPARISONS
-        return Job(notebook, place, parameters, needs, for_others)
+        return Job(notebook, place, parameters, needs, for_others, experiment.execution.cell_timeout)
 
     data = job("01_data_preparation")
     all_threads = experiment.execution.workers * experiment.execution.threads  # nothing runs beside it
@@ -144,7 +148,7 @@ def job_hash(job: Job) -> str:
     """
     notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    library = hash_of(files_behind(code, without=DRAWING if job.for_others else ()))
+    library = library_hash(code, without=DRAWING if job.for_others else ())
     parts = [[cell.cell_type, cell.source] for cell in notebook.cells]
     parts += [job.parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -207,9 +211,7 @@ class _ReportingEngine(NBClientEngine):
 papermill_engines.register("reporting", _ReportingEngine)
 
 
-def run_jobs(
-    jobs: list[Job], workers: int = 1, cell_timeout: int = 7200, listener: Listener | None = None
-) -> list[Outcome]:
+def run_jobs(jobs: list[Job], workers: int = 1, listener: Listener | None = None) -> list[Outcome]:
     """Execute jobs in order, up to `workers` side by side; what is fresh is kept, what needs a failed job is skipped.
 
     All parameters are checked before the first notebook starts.
@@ -220,7 +222,7 @@ def run_jobs(
     outcomes: dict[Path, Outcome] = {}
     with ThreadPoolExecutor(workers) as pool:
         for wave in _waves(jobs):
-            for outcome in pool.map(lambda job: _run_job(job, outcomes, cell_timeout, listener), wave):
+            for outcome in pool.map(lambda job: _run_job(job, outcomes, listener), wave):
                 outcomes[outcome.job.folder] = outcome
     return [outcomes[job.folder] for job in jobs]
 
@@ -236,7 +238,7 @@ def _waves(jobs: list[Job]) -> list[list[Job]]:
     return waves
 
 
-def _run_job(job: Job, outcomes: dict[Path, Outcome], cell_timeout: int, listener: Listener) -> Outcome:
+def _run_job(job: Job, outcomes: dict[Path, Outcome], listener: Listener) -> Outcome:
     failed = [need.name for need in job.needs if outcomes[need.folder].status in ("failed", "skipped")]
     if failed:
         outcome = Outcome(job, "skipped", error=f"needs {', '.join(failed)}")
@@ -245,7 +247,7 @@ def _run_job(job: Job, outcomes: dict[Path, Outcome], cell_timeout: int, listene
     else:
         listener.on_start(job)
         try:
-            outcome = _execute(job, cell_timeout, listener)
+            outcome = _execute(job, listener)
         except OSError as error:  # a full disk, a folder that cannot be written
             outcome = Outcome(job, "failed", error=f"{error.filename or job.folder}: {error.strerror or error}")
     listener.on_outcome(outcome)
@@ -257,7 +259,7 @@ def partial_folder(job: Job) -> Path:
     return job.folder.with_name(f".{job.folder.name}.partial")
 
 
-def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
+def _execute(job: Job, listener: Listener) -> Outcome:
     work, stamp, started = partial_folder(job), job_hash(job), time.perf_counter()
     if (before := _record_of(work)) and before["hash"] != stamp:
         shutil.rmtree(work)  # left behind by other parameters or another library
@@ -266,7 +268,7 @@ def _execute(job: Job, cell_timeout: int, listener: Listener) -> Outcome:
     work.mkdir(parents=True, exist_ok=True)
     content = {"hash": stamp, "notebook": job.notebook, "parameters": job.parameters, "seconds": None, "error": None}
     write_json(work / "job.json", content)
-    error = _papermill(job, work, cell_timeout, listener)
+    error = _papermill(job, work, listener)
     if not error:
         _drop_navigation(work / "notebook.ipynb")
         (work / "DONE").touch()
@@ -302,7 +304,7 @@ def _put_in_place(job: Job, work: Path, seconds: float) -> Outcome:
     return Outcome(job, "done", seconds)
 
 
-def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> str | None:
+def _papermill(job: Job, work: Path, listener: Listener) -> str | None:
     """Execute the notebook into `work`; return what went wrong, or `None`."""
     began: list[int] = []
 
@@ -310,20 +312,18 @@ def _papermill(job: Job, work: Path, cell_timeout: int, listener: Listener) -> s
         began.append(cell)
         listener.on_cell(job, cell, cells)
 
-    error = _papermill_once(job, work, cell_timeout, on_cell, began)
+    error = _papermill_once(job, work, on_cell, began)
     # A kernel that never started is worth a second try.
-    return error if not error or began else _papermill_once(job, work, cell_timeout, on_cell, began)
+    return error if not error or began else _papermill_once(job, work, on_cell, began)
 
 
-def _papermill_once(
-    job: Job, work: Path, cell_timeout: int, on_cell: Callable[[int, int], None], began: list[int]
-) -> str | None:
+def _papermill_once(job: Job, work: Path, on_cell: Callable[[int, int], None], began: list[int]) -> str | None:
     """`began`: the cells whose execution `on_cell` has been told of."""
     output, parameters = work / "notebook.ipynb", {**job.parameters, "output": work.as_posix()}
     try:
         papermill.execute_notebook(
             NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
-            kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=cell_timeout,
+            kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=job.cell_timeout,
             extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
             request_save_on_cell_execute=True, autosave_cell_every=0,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from clipcap_lib.runner.pipeline import Job, Listener, Outcome, partial_folder, 
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
 
 
-def run_with_board(console: Console, jobs: list[Job], workers: int, cell_timeout: int) -> list[Outcome]:
+def run_with_board(console: Console, jobs: list[Job], workers: int) -> list[Outcome]:
     """Run jobs and show how far they are: a table that is drawn anew, or in a log a line a notebook."""
     board = Board(jobs)
 
@@ -27,9 +27,9 @@ def run_with_board(console: Console, jobs: list[Job], workers: int, cell_timeout
 
     listener = Listener(on_cell=board.cell, on_start=board.start, on_outcome=report)
     if not console.is_terminal:
-        return run_jobs(jobs, workers, cell_timeout, listener)
+        return run_jobs(jobs, workers, listener)
     with Live(board, console=console, refresh_per_second=2):
-        return run_jobs(jobs, workers, cell_timeout, listener)
+        return run_jobs(jobs, workers, listener)
 
 
 class Board:

@@ -1,5 +1,6 @@
 """The runner on toy notebooks: strict parameters, true status, freshness, and failures that cost nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -60,9 +61,9 @@ def test_a_notebook_that_works_is_done_and_then_fresh(toy):
     ],
 )
 def test_a_failure_names_its_cell_and_spares_the_others(toy, cell, timeout, message):
-    bad, good = toy("bad", cell, GOOD), toy("good", GOOD)
+    bad, good = replace(toy("bad", cell, GOOD), cell_timeout=timeout), toy("good", GOOD)
     after = toy("after", GOOD, needs=(bad,))
-    outcomes = run_jobs([bad, good, after], cell_timeout=timeout)
+    outcomes = run_jobs([bad, good, after])
     assert [outcome.status for outcome in outcomes] == ["failed", "done", "skipped"]
     assert message in outcomes[0].error
     assert outcomes[2].error == "needs bad"

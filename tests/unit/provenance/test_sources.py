@@ -21,9 +21,7 @@ def package(tmp_path: Path, monkeypatch) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     monkeypatch.setattr(sources, "PACKAGE", root)
-    sources._imports_of.cache_clear()
-    yield root
-    sources._imports_of.cache_clear()
+    return root
 
 
 def behind(source: str, **options) -> set[str]:
