@@ -23,7 +23,7 @@ pytestmark = pytest.mark.notebooks
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURES = {
-    "01_data_preparation": 3, "02_feature_extraction": 2, "03_train": 1, "04_mlp_vs_bert": 3, "05_decoding": 4,
+    "01_data_preparation": 3, "02_feature_extraction": 2, "03_train": 2, "04_mlp_vs_bert": 3, "05_decoding": 5,
     "06_results": 4, "07_explore": 0,
 }  # fmt: skip
 
