@@ -68,11 +68,12 @@ def lm_head(language_model: nn.Module, product: Callable[[Tensor], Tensor] | Non
     scale = getattr(config, "logit_scale", None) or 1  # Cohere
     scale /= getattr(config, "logits_scaling", None) or 1  # Granite
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma
-    product = product or head
+    # Where no gradients pass, a dev loss above all, logits are float32 whatever the precision of the rest.
+    exact = torch.autocast(language_model.device.type, enabled=False)(head)
+    product = product or (head if torch.is_grad_enabled() else exact)
 
     def logits(hidden: Tensor) -> Tensor:
-        found = product(hidden)
-        found = found if scale == 1 else found * scale
+        found = product(hidden) if scale == 1 else product(hidden) * scale
         return cap * torch.tanh(found / cap) if cap else found
 
     return logits

@@ -12,8 +12,9 @@ from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.loss_curves import images_until, seed_interval, still_falling
 from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.runs import Run, loss_curve, summary_table
+from clipcap_lib.settings import MAPPINGS
 
-NAMES = {"mlp": "MLP", "bert": "BERT", "transformer": "the transformer", "linear": "the linear mapping"}
+NAMES = {"transformer": "the transformer", "linear": "the linear mapping"}  # in a sentence, where not their label
 WAYS = {"frozen": "frozen", "lora": "tuned by LoRA", "full": "tuned"}
 STEPS = {
     ("frozen", "full"): "tuning the language model",
@@ -73,6 +74,11 @@ def conclude(runs: list[Run], scores: list[pd.DataFrame] | None = None) -> list[
     sentences = [headline, _basis(runs, losses), *disagreements, *ranking]
     sentences += [said for tuning in tunings[1:] for said in _effects(losses, tunings[0], tuning)]
     return sentences + _published(losses) + [_speed(runs, losses, tuning) for tuning in duels]
+
+
+def _named(mapping: str) -> str:
+    """What a sentence calls a mapping network."""
+    return NAMES.get(mapping) or MAPPINGS[mapping]
 
 
 def _seed_losses(runs: list[Run]) -> pd.DataFrame:
@@ -175,8 +181,8 @@ def _ranked(losses: pd.DataFrame, tuning: str) -> list[str]:
     told, ahead = [], None
     for mapping, loss in means.items():
         gap = _change(losses, (ahead, tuning), (mapping, tuning)) if ahead else None
-        chance = f" (the gap to {NAMES[ahead]} may be chance)" if gap and not gap.clear else ""
-        told.append(f"{NAMES[mapping]} {loss:.3f}{chance}")
+        chance = f" (the gap to {_named(ahead)} may be chance)" if gap and not gap.clear else ""
+        told.append(f"{_named(mapping)} {loss:.3f}{chance}")
         ahead = mapping
     return told
 
@@ -208,7 +214,7 @@ def _unfinished(falling: list[Run], total: int) -> str:
         return ""
     if len(falling) == total > 1:
         return f"; all {total} runs were still learning when training ended"
-    names = [f"{NAMES[run.params['mapping']]} ({WAYS[run.params['tuning']]})" for run in falling]
+    names = [f"{_named(run.params['mapping'])} ({WAYS[run.params['tuning']]})" for run in falling]
     return f"; still learning when training ended: {', '.join(dict.fromkeys(names))}"
 
 
@@ -243,18 +249,18 @@ def _told(changes: dict[str, Change]) -> str:
 
 def _changed(name: str, change: Change) -> str:
     interval = f", {change.size_interval}" if change.interval else ""
-    return f"of {NAMES[name]} by {abs(change.by):.3f} ({change.arrow}{interval})"
+    return f"of {_named(name)} by {abs(change.by):.3f} ({change.arrow}{interval})"
 
 
 def _unclear(name: str, change: Change) -> str:
     interval = f", change {change.by:+.3f}, {_interval(change.interval, form='+z.3f')}" if change.interval else ""
-    return f"of {NAMES[name]} ({change.arrow}{interval})"
+    return f"of {_named(name)} ({change.arrow}{interval})"
 
 
 def _interaction(step: str, changes: dict[str, Change], interval: tuple[float, float] | None) -> tuple[str, str]:
     """What comes before and behind the effects on two mapping networks; `interval` is of their difference."""
     one, other = changes.values()
-    names, apart = _listed([NAMES[name] for name in changes]), round(other.by - one.by, 3)
+    names, apart = _listed([_named(name) for name in changes]), round(other.by - one.by, 3)
     edges = _interval(interval, -1 if apart < 0 else 1) if interval else ""
     tail, verdict = f"its effects on {names} differ by {abs(apart):.3f}", _verdict(one, other, interval)
     if verdict == "unclear":
@@ -319,8 +325,8 @@ def _speed(runs: list[Run], losses: pd.DataFrame, tuning: str) -> str:
     goals = [(of[slow, seed], of[fast, seed], of[slow, seed].summary["best_dev_loss"]) for seed in both.index]
     reached = [(images_until(late, goal), images_until(early, goal)) for late, early, goal in goals]
     spacing = loss_curve(of[fast, both.index[0]].history, "dev")["images"].diff().median()
-    best = f"{NAMES[slow]}'s best dev loss ({both[slow, tuning].mean():.3f})"
-    return f"{_capital(_way(tuning))}, {_race(NAMES[slow], NAMES[fast], best, reached, spacing)}."
+    best = f"{_named(slow)}'s best dev loss ({both[slow, tuning].mean():.3f})"
+    return f"{_capital(_way(tuning))}, {_race(_named(slow), _named(fast), best, reached, spacing)}."
 
 
 def _race(slow: str, fast: str, best: str, reached: list[tuple[float | None, float | None]], spacing: float) -> str:
@@ -394,11 +400,11 @@ def _over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _loss_says(before: Cell, after: Cell, change: Change) -> str:
-    owner = f"{NAMES[after[0]]}'s loss"
+    owner = f"{_named(after[0])}'s loss"
     if before[0] == after[0]:
         return f"{STEPS[before[1], after[1]]} {'lowers' if change.by < 0 else 'raises'} {owner} ({change.arrow})"
     numbers = f"{change.after:.3f} against {change.before:.3f}"
-    return f"{_way(after[1])}, {owner} is lower than {NAMES[before[0]]}'s ({numbers})"
+    return f"{_way(after[1])}, {owner} is lower than {_named(before[0])}'s ({numbers})"
 
 
 def _opposed(before: pd.DataFrame, after: pd.DataFrame, change: float, order: str) -> list[str]:

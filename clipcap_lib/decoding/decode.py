@@ -29,8 +29,6 @@ from clipcap_lib.encoders import Encoder
 from clipcap_lib.model import ClipCapModel
 
 __all__ = ["Caption", "Constraints", "decode", "to_text"]
-
-
 STANDARD = Constraints()
 
 

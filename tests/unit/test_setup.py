@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_lock_satisfies_every_direct_dependency(direct, lock):
     assert not unmet
 
 
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lock was made on 3.11")
 def test_lock_is_closed(lock):
     """Everything that a locked package requires here is locked too, at a version it accepts."""
     missing = []
