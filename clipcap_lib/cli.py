@@ -22,6 +22,8 @@ from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_expe
 from clipcap_lib.runs import enter_project, write_json
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
 
@@ -66,9 +68,9 @@ def run(
     with _refusing(ExperimentError, ParameterError, InUseError):
         settings = load_experiment(experiment)
         jobs = plan_jobs(settings, reports)
+        claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
-        _refuse_unwritable(reports)
-        claimed = claim(reports / settings.name)
+        claimed = claimed or _claim(reports, settings.name)
         outcomes = run_with_board(console, jobs, settings.execution.workers)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
@@ -83,13 +85,15 @@ def run(
     raise typer.Exit(1 if failed else 0)
 
 
-def _refuse_unwritable(reports: Path) -> None:
+def _claim(reports: Path, name: str) -> "FileLock":
+    """Reserve the experiment's folder; exits with 2 where the folder of reports cannot be written."""
     try:
         reports.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=reports).close()  # only writing tells whether one may
     except OSError as error:
         _complain(f"{error}; choose a folder you may write to with --reports")
         raise typer.Exit(2) from None
+    return claim(reports / name)
 
 
 def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
