@@ -78,7 +78,7 @@ def run(
     try:
         typer.echo(f"report: {write_report(settings, outcomes, reports)}")
     except OSError as error:  # such as a full disk: the runs are kept, the page can be written again
-        _complain(f"the report could not be written: {error}; what has been executed is kept, so run it again")
+        _complain(f"{reports}: the report could not be written: {error}; what was executed is kept: run it again")
         raise typer.Exit(1) from None
     finally:
         claimed.release()
