@@ -48,6 +48,30 @@ def test_a_place_is_held_until_it_is_released_or_its_holder_dies(tmp_path):
     assert not place.exists()
 
 
+def test_of_two_processes_that_want_a_folder_one_writes_and_the_other_waits(tmp_path):
+    script = """
+import pathlib, sys, time
+from clipcap_lib.files import write_once
+
+def write(place):
+    place.mkdir()
+    (place / "first").touch()
+    with open(sys.argv[2], "a") as log:
+        log.write("written ")
+    time.sleep(1)
+    (place / "last").touch()
+
+write_once(pathlib.Path(sys.argv[1]), write)
+assert (pathlib.Path(sys.argv[1]) / "last").exists()  # whoever returns finds it whole
+"""
+    command = [sys.executable, "-c", script, tmp_path / "corpus", tmp_path / "log"]
+    (tmp_path / ".corpus.partial").mkdir()  # of a process that was killed
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert (tmp_path / "log").read_text() == "written "
+    assert not (tmp_path / ".corpus.partial").exists()
+
+
 def test_two_runs_of_one_experiment_the_second_is_refused_at_once(tmp_path):
     script = "import sys, pathlib; from clipcap_lib.files import claim; held = claim(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-uc", script + "; print(1); input()", tmp_path / "emoji-tiny"]

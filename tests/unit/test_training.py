@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
@@ -118,6 +119,19 @@ def test_killed_at_any_call_and_resumed_equals_uninterrupted(make_model, make_sp
         assert not list((tmp_path / f"{at}").glob("*.tmp"))
         at += 1
     assert at > 30
+
+
+def test_tensorboard_shows_a_resumed_training_as_one(make_model, make_split, tmp_path):
+    with pytest.raises(Killed):
+        run(make_model, make_split, tmp_path / "killed", kill_at=0)  # after step 3
+    writer = SummaryWriter(str(tmp_path / "killed" / "tensorboard"))
+    writer.add_scalar("train/loss", 99.0, 4)  # a step behind the checkpoint, lost by the kill
+    writer.close()
+    _, history = run(make_model, make_split, tmp_path / "killed")
+    events = EventAccumulator(str(tmp_path / "killed" / "tensorboard")).Reload().Scalars("train/loss")
+    train = history[history["split"] == "train"]
+    assert [event.step for event in events] == train["step"].tolist()
+    np.testing.assert_allclose([event.value for event in events], train["value"], rtol=1e-6)
 
 
 def damage(path: Path, how: str) -> None:
