@@ -173,10 +173,8 @@ def caption(
         how = parse_strategy(" ".join([strategy, *given]))
         for image in images:
             open_picture(image)  # before a model is loaded for a picture that is not there
-        from clipcap_lib.explore.captioner import Captioner, needs_project
+        from clipcap_lib.explore.captioner import Captioner
 
-        if needs_project(run):
-            enter_project(run)
         constraints = Constraints(
             max_new_tokens=max_new_tokens, min_new_tokens=min_new_tokens, repetition_penalty=repetition_penalty,
             no_repeat_ngram=no_repeat_ngram,

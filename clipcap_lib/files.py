@@ -58,6 +58,16 @@ def claim(place: Path, wait: float = 0.0) -> FileLock:
     return lock
 
 
+@contextmanager
+def claimed(place: Path, wait: float = 0.0) -> Iterator[None]:
+    """Reserve a folder or file until the block ends; see `claim`."""
+    lock = claim(place, wait)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_once(folder: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a folder, unless it is there; it is there only when it is whole.
 
@@ -65,12 +75,9 @@ def write_once(folder: Path, write: Callable[[Path], None]) -> None:
     """
     if folder.exists():
         return
-    claimed = claim(folder, wait=FOREVER)
-    try:
+    with claimed(folder, wait=FOREVER):
         if not folder.exists():
             partial = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
             write(partial)
             partial.rename(folder)
-    finally:
-        claimed.release()

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 with warnings.catch_warnings():
@@ -11,7 +12,7 @@ with warnings.catch_warnings():
     from clip.clip import _transform as transform
     from clip.model import CLIP
 
-from clipcap_lib.files import FOREVER, claim
+from clipcap_lib.files import FOREVER, claimed
 
 _CACHE = Path("~/.cache/clip").expanduser()  # where the package keeps what it downloads
 __all__ = ["CLIP", "DOWNLOADS", "can_read", "clip", "load_clip", "transform"]
@@ -34,11 +35,7 @@ def load_clip(name: str, device: str) -> tuple[CLIP, Callable]:
 
     Without the warning that its first try, a TorchScript archive, raises.
     """
-    claimed = claim(_CACHE / name.replace("/", "-"), wait=FOREVER) if name in DOWNLOADS else None
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
-            return clip.load(name, device=device)
-    finally:
-        if claimed:
-            claimed.release()
+    alone = claimed(_CACHE / name.replace("/", "-"), wait=FOREVER) if name in DOWNLOADS else nullcontext()
+    with alone, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
+        return clip.load(name, device=device)

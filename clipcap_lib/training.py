@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
 from clipcap_lib.dataset import Split, batches
-from clipcap_lib.files import claim
+from clipcap_lib.files import claimed
 from clipcap_lib.history import History
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import Padding
@@ -167,11 +167,8 @@ def train(
     again for the same folder, captioner, data, settings and seed; where one of them differs, training starts afresh.
     Raises `FloatingPointError` where a loss is no number, and `InUseError` where another process trains here.
     """
-    claimed = claim(folder, wait=KERNEL_ENDS)
-    try:
+    with claimed(folder, wait=KERNEL_ENDS):
         return Trainer(model, train_split, dev_split, settings, seed, folder, on_progress).fit()
-    finally:
-        claimed.release()
 
 
 def dev_loss(

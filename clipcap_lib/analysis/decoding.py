@@ -10,12 +10,11 @@ import pandas as pd
 from torch import Tensor
 
 from clipcap_lib.analysis.intervals import paired_difference
-from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.corpus.features import corpus_features
+from clipcap_lib.analysis.results import Results
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Beam, Contrastive, Greedy, Sample, parse_strategy
 from clipcap_lib.emoji.attributes import ENOUGH_PICTURES
-from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.encoders import Encoder
 from clipcap_lib.metrics.clip_score import clip_scores, ref_clip_scores
 from clipcap_lib.metrics.diversity import diversity, set_diversity
 from clipcap_lib.metrics.reference import (
@@ -27,8 +26,7 @@ from clipcap_lib.metrics.reference import (
 )
 from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.runs import Run
-from clipcap_lib.settings import Data, Language, pick
+from clipcap_lib.settings import Language
 
 PASSES, SECONDS = 3, 1.0  # a strategy is timed three times, for 0.2 s are all noise; none is begun after a second
 TAIL_RESAMPLES = 10_000  # ten comparisons leave half a percent to both tails of an interval
@@ -49,20 +47,19 @@ class DecodingStudy:
     training_captions: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, run: Run, images: int, max_new_tokens: int) -> "DecodingStudy":
-        """The study of a run on its first test images, with all that the strategies and metrics need."""
-        data = pick(Data, run.params)
-        corpus, encoder = prepare_corpus(data), load_encoder(run.params["encoder"])
-        pictures, references = corpus.test_images(images), corpus.references()
+    def of(cls, results: Results, images: int, max_new_tokens: int) -> "DecodingStudy":
+        """The study of the best of some runs on the first test images, with all that strategies and metrics need."""
+        corpus, language = results.corpus, results.language
+        keys = corpus.test_images(images)["image_id"].tolist()
         train = corpus.table.loc[corpus.table["split"] == "train", "caption"]
         return cls(
-            model=ClipCapModel.from_pretrained(run.folder / "model"),
-            features=corpus_features(corpus, encoder, pictures).tensor(),
-            keys=pictures["image_id"].tolist(),
-            references=references[pictures["image_id"]].to_dict(),
-            language=data.language,
-            frequencies=training_frequencies(corpus.table, DEFAULT[data.language]),
-            judge=encoder.judging(data.language),
+            model=ClipCapModel.from_pretrained(results.best.folder / "model"),
+            features=results.embeddings(images),
+            keys=keys,
+            references=corpus.references()[keys].to_dict(),
+            language=language,
+            frequencies=training_frequencies(corpus.table, DEFAULT[language]),
+            judge=results.encoder.judging(language),
             constraints=Constraints(max_new_tokens=max_new_tokens),
             training_captions=frozenset(train),
         )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.analysis.results import Results
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import lm_head
@@ -80,9 +81,7 @@ def isotropies(
     """
     values, panels = {}, {}
     for tuning in dict.fromkeys(run.params["tuning"] for run in runs):
-        best = min(
-            (run for run in runs if run.params["tuning"] == tuning), key=lambda run: run.summary["best_dev_loss"]
-        )
+        best = Results([run for run in runs if run.params["tuning"] == tuning]).best
         model = ClipCapModel.from_pretrained(best.folder / "model")
         greedy = [row[0] for row in decode(model, features, Greedy(), constraints)]
         values[best.label] = isotropy(model, features, greedy)

@@ -32,6 +32,7 @@ class Captioner:
     model: ClipCapModel
     encoder: Encoder
     params: dict
+    project: Path  # in which the paths of `params` are looked up
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "Captioner":
@@ -41,12 +42,12 @@ class Captioner:
         cannot be loaded: damaged, of another language model, written by something else.
         """
         folder = Path(folder).absolute()
-        project = find_project(folder) if needs_project(folder) else None
-        with chdir(project or Path.cwd()):
-            return cls._load(folder)
+        project = find_project(folder) if _needs_project(folder) else Path.cwd()
+        with chdir(project):
+            return cls._load(folder, project)
 
     @classmethod
-    def _load(cls, folder: Path) -> "Captioner":
+    def _load(cls, folder: Path, project: Path) -> "Captioner":
         if not (folder / "model" / "config.json").exists() or not (folder / "params.json").exists():
             raise FileNotFoundError(_why_no_run(folder))
         try:
@@ -56,7 +57,7 @@ class Captioner:
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
             why = " ".join(str(error).split())
             raise ValueError(f"{folder} cannot be loaded ({type(error).__name__}): {why:.300}") from error
-        return cls(model, load_encoder(name), params)
+        return cls(model, load_encoder(name), params, project)
 
     @torch.inference_mode()
     def embed(self, pictures: Iterable[Image.Image]) -> Tensor:
@@ -90,7 +91,8 @@ class Captioner:
     def _utility(self) -> Utility:
         if "corpus" not in self.params:
             raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
-        return training_agreement(prepare_corpus(self.data).table, self.data.language)
+        with chdir(self.project):
+            return training_agreement(prepare_corpus(self.data).table, self.data.language)
 
     def token_texts(self, tokens: Sequence[int]) -> list[str]:
         """The text of each token alone."""
@@ -102,7 +104,7 @@ class Captioner:
         return pick(Data, self.params)
 
 
-def needs_project(folder: Path) -> bool:
+def _needs_project(folder: Path) -> bool:
     """Whether a run's models and corpus are paths in the workbench; an imported checkpoint comes without any."""
     try:
         return "corpus" in read_json(folder / "params.json")

@@ -13,9 +13,7 @@ from clipcap_lib.provenance.record import provenance
 from clipcap_lib.runner.experiment import adhoc_run_id
 from clipcap_lib.runs import write_json
 from clipcap_lib.system import chosen_precision
-from clipcap_lib.training import Progress
-
-KERNEL_ENDS = 10.0  # seconds in which a kernel whose parent was killed ends
+from clipcap_lib.training import KERNEL_ENDS, Progress
 
 
 class OpenRun:

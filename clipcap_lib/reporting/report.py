@@ -15,7 +15,7 @@ from nbconvert import HTMLExporter
 from ruamel.yaml import YAML
 
 from clipcap_lib.emoji.scenes import ATTRIBUTION
-from clipcap_lib.files import claim, replacing
+from clipcap_lib.files import claimed, replacing
 from clipcap_lib.reporting.chinese_font import font_face
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
@@ -55,12 +55,10 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     )  # fmt: skip
     path = folder / "index.html"
     _write(path, page)
-    index = claim(reports / "index.html", wait=INDEX_WRITTEN)  # another experiment's report may end at the same moment
-    try:
+    # Another experiment's report may end at the same moment.
+    with claimed(reports / "index.html", wait=INDEX_WRITTEN):
         write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures))
         write_index(reports)
-    finally:
-        index.release()
     return path
 
 

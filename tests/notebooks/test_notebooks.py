@@ -133,6 +133,15 @@ def caption(*arguments: str):
     return CliRunner().invoke(app, ["caption", *arguments])
 
 
+def test_a_run_captions_from_any_folder_with_what_its_own_project_holds(reports, monkeypatch, tmp_path):
+    run = reports / "emoji-tiny" / "runs" / "mlp-full-s0"
+    picture = ROOT / pd.read_parquet(run / "captions.parquet")["image_path"][0]
+    monkeypatch.chdir(tmp_path)
+    captioner = captioning.Captioner.from_pretrained(run)
+    assert captioner.caption(picture, "mbr n:2")  # weighs words by the training captions
+    assert list(tmp_path.iterdir()) == []  # no corpus was made here
+
+
 def test_pictures_are_captioned_from_the_command_line(reports, monkeypatch):
     run = reports / "emoji-tiny" / "runs" / "mlp-full-s0"
     pictures = pd.read_parquet(run / "captions.parquet")["image_path"].head(2).tolist()
