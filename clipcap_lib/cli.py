@@ -1,8 +1,9 @@
 """The `clipcap` command."""
 
+import inspect
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,7 +15,15 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from clipcap_lib.decoding.strategies import BestOfN, Constraints, MinimumBayesRisk, Strategy, parse_strategy
+from clipcap_lib.decoding.strategies import (
+    NAMES,
+    BestOfN,
+    Constraints,
+    MinimumBayesRisk,
+    Strategy,
+    options,
+    parse_strategy,
+)
 from clipcap_lib.files import InUseError, claim
 from clipcap_lib.images import open_picture
 from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
@@ -59,7 +68,8 @@ def run(
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
     from clipcap_lib.reporting.report import write_report
-    from clipcap_lib.runner.pipeline import ParameterError, is_fresh, plan_jobs
+    from clipcap_lib.runner.parameter_cells import ParameterError
+    from clipcap_lib.runner.pipeline import is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
 
     console = Console()
@@ -128,31 +138,42 @@ def _findings(found: list[Finding]) -> Table:
     return table
 
 
+def _with_strategy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each of the strategies' own in place of its `**chosen`; `None`: not given."""
+    signature = inspect.signature(command)
+    stated = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    added = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for option, annotation in _strategy_options().items()
+    ]
+    command.__signature__ = signature.replace(parameters=[*stated, *added])
+    command.__annotations__ |= {parameter.name: parameter.annotation for parameter in added}
+    return command
+
+
+def _strategy_options() -> dict[str, Any]:
+    """Typer's annotation of each option of any strategy; its help says of which."""
+    kinds: dict[str, Any] = {}
+    says: dict[str, dict[str, list[str]]] = {}
+    for strategy in NAMES:
+        for option, field in options(strategy).items():
+            kinds.setdefault(option, field.annotation)
+            says.setdefault(option, {}).setdefault(field.description or "", []).append(strategy)
+    help_of = {
+        option: "; ".join(f"{', '.join(names)}: {what}" for what, names in meanings.items())
+        for option, meanings in says.items()
+    }
+    return {option: Annotated[kind | None, typer.Option(help=help_of[option])] for option, kind in kinds.items()}
+
+
 @app.command()
+@_with_strategy_options
 def caption(
     images: Annotated[list[Path], typer.Argument(help="pictures")],
     run: Annotated[Path, typer.Option(help="folder of a finished run, such as reports/emoji-zh/runs/mlp-full-s0")],
     strategy: Annotated[
-        str,
-        typer.Option(
-            help="greedy, beam, sample, contrastive, magic, best-of-n or mbr; or as in an experiment "
-            'file, "sample min_p:0.1"'
-        ),
+        str, typer.Option(help=f'{", ".join(NAMES)}; or as in an experiment file, "sample min_p:0.1"')
     ] = "greedy",
-    k: Annotated[int | None, typer.Option(help="contrastive, magic: candidates")] = None,
-    alpha: Annotated[float | None, typer.Option(help="contrastive, magic: penalty, 0 to 1")] = None,
-    beta: Annotated[float | None, typer.Option(help="magic: weight of CLIP")] = None,
-    width: Annotated[int | None, typer.Option(help="beam: hypotheses")] = None,
-    length_penalty: Annotated[float | None, typer.Option(help="beam")] = None,
-    temperature: Annotated[float | None, typer.Option(help="sample")] = None,
-    top_k: Annotated[int | None, typer.Option(help="sample; 0 is off")] = None,
-    top_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
-    min_p: Annotated[float | None, typer.Option(help="sample; 0 is off")] = None,
-    typical_p: Annotated[float | None, typer.Option(help="sample; 1 is off")] = None,
-    n: Annotated[
-        int | None, typer.Option(help="captions a picture; best-of-n, mbr: how many to choose one from")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="sample, best-of-n, mbr")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="longest caption")] = 60,
     min_new_tokens: Annotated[int, typer.Option(min=0, help="shortest caption")] = 0,
     repetition_penalty: Annotated[float, typer.Option(help="above 1: what has been said is less likely")] = 1.0,
@@ -160,13 +181,9 @@ def caption(
     as_json: Annotated[
         bool, typer.Option("--json", help="one JSON object a picture, with tokens and scores; `score` reads it")
     ] = False,
+    **chosen: Any,
 ) -> None:
     """Caption pictures with a finished run."""
-    chosen = {
-        "k": k, "alpha": alpha, "beta": beta, "width": width, "length_penalty": length_penalty,
-        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p, "n": n,
-        "seed": seed,
-    }  # fmt: skip
     images, run = [image.absolute() for image in images], run.absolute()
     with _refusing(ValueError, OSError):  # OSError: a language model that cannot be had
         given = [f"{name}:{value}" for name, value in chosen.items() if value is not None]

@@ -50,23 +50,27 @@ class Section(BaseModel):
 class Data(Section):
     """The corpus: generated emoji scenes, or your own files (captions, folder of images, optional split file)."""
 
-    corpus: Literal["emoji-scenes", "files"] = "emoji-scenes"
-    language: Language = "zh"
+    corpus: Literal["emoji-scenes", "files"] = Field("emoji-scenes", description="emoji-scenes, or files for your own")
+    language: Language = Field("zh", description="zh or en")
     train_images: int = Field(12000, ge=0, description="emoji scenes only: files use what the other splits leave")
-    dev_images: int = Field(300, gt=0)
-    test_images: int = Field(500, gt=0)
-    compositional_images: int = Field(500, ge=0, description="emoji scenes only: held-out pairs and counts")
-    data_seed: int = 1
-    captions_file: str | None = None
-    dev_captions_file: str | None = Field(None, description="with test_captions_file: a file for each split")
-    test_captions_file: str | None = None
-    images_folder: str | None = Field(None, description="not needed for a .pkl, which brings its embeddings")
-    splits_file: str | None = None
+    dev_images: int = Field(300, gt=0, description="images that pick the best checkpoint")
+    test_images: int = Field(500, gt=0, description="images nobody trains on")
+    compositional_images: int = Field(
+        500, ge=0, description="emoji scenes only: object pairs and counts never trained on"
+    )
+    data_seed: int = Field(1, description="of the corpus and of the split")
+    captions_file: str | None = Field(None, description="files only: a caption file, or training's")
+    dev_captions_file: str | None = Field(None, description="files only: with the next, a caption file for each split")
+    test_captions_file: str | None = Field(None, description="files only")
+    images_folder: str | None = Field(
+        None, description="files only: the folder of pictures; none for a .pkl, which brings embeddings"
+    )
+    splits_file: str | None = Field(None, description="files only: image_id,split; empty splits at random")
     duplicates: Duplicates = Field(
-        "bytes", description="files only: which pictures are one and stay in one split; perceptual: saved anew too"
+        "bytes", description="files only: which pictures are one; perceptual: those saved anew too"
     )
     dev_split: Literal["image", "caption"] = Field(
-        "image", description="caption, as published: dev captions drawn from all captions, so training saw their images"
+        "image", description="caption, as published: dev captions of images that training sees"
     )
 
     @property
@@ -107,46 +111,48 @@ WITHOUT_EFFECT = {
 class Models(Section):
     """The pretrained models and the shape of the mapping network."""
 
-    encoder: str = "clip:data/models/tiny-clip.pt"
-    language_model: str = "data/models/tiny-gpt2-zh"
-    prefix_length: int = Field(10, gt=0)
-    clip_length: int = Field(10, gt=0, description="image tokens inside BERT and transformer, as rmokady names it")
-    mapper_layers: int = Field(8, gt=0)
-    mapper_heads: int = Field(8, gt=0)
-    normalize: bool = False
-    lora_rank: int = Field(8, gt=0)
-    max_caption_tokens: int = Field(40, gt=1)
+    encoder: str = Field("clip:data/models/tiny-clip.pt", description="clip:<model or .pt> or hf:<id or folder>")
+    language_model: str = Field("data/models/tiny-gpt2-zh", description="a causal language model of transformers")
+    prefix_length: int = Field(10, gt=0, description="P: positions the image takes in the language model")
+    clip_length: int = Field(10, gt=0, description="C: image tokens inside BERT and transformer, as rmokady names it")
+    mapper_layers: int = Field(8, gt=0, description="of BERT and transformer; published: 8")
+    mapper_heads: int = Field(8, gt=0, description="of BERT and transformer")
+    normalize: bool = Field(False, description="L2-normalise the embedding first")
+    lora_rank: int = Field(8, gt=0, description="tuning: lora only")
+    max_caption_tokens: int = Field(40, gt=1, description="longer captions lose words, never their end")
     stop_token: str | None = Field(
-        None, description="ends a caption that holds it, such as '.'; no end is then trained"
+        None, description="ends a caption that holds it, such as '.'; no end token is then trained"
     )
 
 
 class OneRun(Section):
     """What tells one run of the grid from the others."""
 
-    mapping: Mapping
-    tuning: Tuning
-    seed: int = 0
+    mapping: Mapping = Field(description="mlp, bert, transformer or linear")
+    tuning: Tuning = Field(description="what of the language model is trained: frozen, lora or full")
+    seed: int = Field(0, description="of weights, order and dropout")
 
 
 class TrainingSettings(Section):
     """How to train. Published values (ClipCap-Chinese): learning rate 2e-5, 5,000 warm-up steps, 40 captions a step."""
 
     steps: int = Field(gt=0, description="optimiser steps")
-    images_per_step: int = Field(32, gt=0)
+    images_per_step: int = Field(32, gt=0, description="images a step")
     captions_per_image: int = Field(1, gt=0, description="captions packed behind each image's prefix")
     learning_rate: float = Field(2e-5, gt=0, description="AdamW peak learning rate of the mapping network")
     language_model_learning_rate: float = Field(
-        2e-5, gt=0, description="the same for what is tuned of the language model"
+        2e-5, gt=0, description="the same for what is trained of the language model"
     )
-    warmup_steps: int = Field(5000, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    evaluate_every: int = Field(100, gt=0, description="steps")
-    precision: Literal["auto", "float32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    warmup_steps: int = Field(5000, ge=0, description="steps until the peak")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW")
+    evaluate_every: int = Field(100, gt=0, description="steps between dev losses")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="float32, bf16, or auto: bf16 where the hardware has it"
+    )
     patience: int = Field(10, gt=0, description="evaluations without a better dev loss before training stops")
     keep: Literal["best", "last"] = Field("best", description="last: the final weights, and no early stop")
     padding_in_loss: bool = Field(
-        False, description="captions filled up to max_caption_tokens, and the filling trained"
+        False, description="as published: captions filled up to max_caption_tokens, and the filling trained"
     )
 
     @property
@@ -163,14 +169,16 @@ class TrainingSettings(Section):
 class Decoding(Section):
     """How captions are made in the report, each strategy as `parse_strategy` reads it."""
 
-    strategy: str = Field("greedy", description="of the captions every run is judged by")
-    max_new_tokens: int = Field(40, gt=0)
-    strategies: list[str] = Field(COMPARED, min_length=1, description="compared by notebook 05 on the best run")
+    strategy: str = Field("greedy", description="of the captions every run is judged by, such as 'beam width:5'")
+    max_new_tokens: int = Field(40, gt=0, description="longest caption")
+    strategies: list[str] = Field(COMPARED, min_length=1, description="of notebook 05")
     decoding_images: int = Field(100, gt=0, description="test images that notebooks 05 and 06 caption anew")
     grid_k: list[Annotated[int, Field(gt=0)]] = Field(
-        [2, 4, 8], min_length=1, description="of contrastive search, with grid_alpha"
+        [2, 4, 8], min_length=1, description="candidates of contrastive search"
     )
-    grid_alpha: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.0, 0.1, 0.3, 0.6, 0.9], min_length=1)
+    grid_alpha: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        [0.0, 0.1, 0.3, 0.6, 0.9], min_length=1, description="its penalty"
+    )
 
     @field_validator("strategy")
     @classmethod

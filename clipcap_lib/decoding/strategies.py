@@ -1,10 +1,22 @@
 """The decoding strategies by name and option: plain settings, checked before any model is loaded."""
 
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from clipcap_lib.system import nearest
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The values of an option that a slider offers, and the one it begins with where that is not the default."""
+
+    lowest: float
+    highest: float
+    step: float
+    first: float | None = None
 
 
 class _Options(BaseModel):
@@ -30,7 +42,7 @@ class Search(_Options):
     Only the first token is forced (top-k branching of Wang & Zhou 2024); the search itself goes on from there.
     """
 
-    n: int = Field(1, gt=0, description="captions an image")
+    n: Annotated[int, Usual(1, 10, 1)] = Field(1, gt=0, description="captions a picture")
 
 
 class Greedy(Search):
@@ -43,9 +55,11 @@ class Beam(_Options):
     """Beam search: the `n` best of the finished hypotheses, scored by log-probability / tokens ** length_penalty."""
 
     name: Literal["beam"] = "beam"
-    width: int = Field(5, gt=0)
-    length_penalty: float = Field(1.0, ge=-10, le=10)
-    n: int = Field(1, gt=0)
+    width: Annotated[int, Usual(1, 10, 1)] = Field(5, gt=0, description="hypotheses")
+    length_penalty: Annotated[float, Usual(0.0, 2.0, 0.1)] = Field(
+        1.0, ge=-10, le=10, description="higher: longer captions"
+    )
+    n: Annotated[int, Usual(1, 10, 1, first=3)] = Field(1, gt=0, description="captions a picture")
 
     @field_validator("n")
     @classmethod
@@ -56,13 +70,19 @@ class Beam(_Options):
 
 
 class Sampling(_Options):
-    temperature: float = Field(1.0, ge=1e-4)  # far below it logits overflow; greedy is the limit
-    top_k: int = Field(0, ge=0, description="0: off; Fan et al. 2018")
-    top_p: float = Field(1.0, gt=0, le=1, description="1: off; Holtzman et al. 2020")
-    min_p: float = Field(0.0, ge=0, le=1, description="0: off; Nguyen et al. 2024")
-    typical_p: float = Field(1.0, gt=0, le=1, description="1: off; Meister et al. 2023")
-    n: int = Field(1, gt=0, description="captions an image")
-    seed: int = 0
+    temperature: Annotated[float, Usual(0.1, 2.0, 0.1)] = Field(
+        1.0, ge=1e-4, description="below 1: likelier tokens"
+    )  # far below 1e-4 logits overflow; greedy is the limit
+    top_k: Annotated[int, Usual(0, 50, 1)] = Field(0, ge=0, description="0: off; Fan et al. 2018")
+    top_p: Annotated[float, Usual(0.05, 1.0, 0.05, first=0.9)] = Field(
+        1.0, gt=0, le=1, description="1: off; Holtzman et al. 2020"
+    )
+    min_p: Annotated[float, Usual(0.0, 0.5, 0.05)] = Field(0.0, ge=0, le=1, description="0: off; Nguyen et al. 2024")
+    typical_p: Annotated[float, Usual(0.05, 1.0, 0.05)] = Field(
+        1.0, gt=0, le=1, description="1: off; Meister et al. 2023"
+    )
+    n: Annotated[int, Usual(1, 10, 1, first=3)] = Field(1, gt=0, description="captions a picture")
+    seed: Annotated[int, Usual(0, 20, 1)] = Field(0, description="of the draws")
 
 
 class Sample(Sampling):
@@ -75,9 +95,9 @@ class Sample(Sampling):
 
 
 class _Contrast(Search):
-    k: int = Field(gt=0)
-    alpha: float = Field(ge=0, le=1)
-    history: Literal["all", "generated"] = "all"
+    k: Annotated[int, Usual(1, 10, 1, first=4)] = Field(gt=0, description="candidates a step")
+    alpha: Annotated[float, Usual(0.0, 1.0, 0.05, first=0.6)] = Field(ge=0, le=1, description="penalty of likeness")
+    history: Literal["all", "generated"] = Field("all", description="likeness to the prefix too, or to tokens only")
 
 
 class Contrastive(_Contrast):
@@ -99,23 +119,24 @@ class Magic(_Contrast):
 
     name: Literal["magic"] = "magic"
     reported: ClassVar[str] = "k:4 alpha:0.1 beta:0.5"
-    beta: float = Field(ge=0)
+    beta: Annotated[float, Usual(0.0, 2.0, 0.1, first=0.5)] = Field(ge=0, description="weight of CLIP")
 
 
-class BestOfN(Sampling):
+class _Choice(Sampling):
+    top_p: Annotated[float, Usual(0.05, 1.0, 0.05)] = Field(0.9, gt=0, le=1, description="1: off; Holtzman et al. 2020")
+    n: Annotated[int, Usual(2, 20, 1)] = Field(10, gt=1, description="captions to choose one from")
+
+
+class BestOfN(_Choice):
     """Draw n captions an image and keep the one whose CLIP embedding is nearest to the image's."""
 
     name: Literal["best-of-n"] = "best-of-n"
-    top_p: float = Field(0.9, gt=0, le=1)
-    n: int = Field(10, gt=1)
 
 
-class MinimumBayesRisk(Sampling):
+class MinimumBayesRisk(_Choice):
     """Draw n captions an image and keep the one that the others agree with most, by CIDEr-D (Eikema & Aziz 2022)."""
 
     name: Literal["mbr"] = "mbr"
-    top_p: float = Field(0.9, gt=0, le=1)
-    n: int = Field(10, gt=1)
 
 
 Strategy = Greedy | Beam | Sample | Contrastive | Magic | BestOfN | MinimumBayesRisk
@@ -126,6 +147,12 @@ def _name(kind: type[_Options]) -> str:
 
 
 _BY_NAME = {_name(kind): kind for kind in get_args(Strategy)}
+NAMES = tuple(_BY_NAME)
+
+
+def options(name: str) -> dict[str, FieldInfo]:
+    """The options of a strategy: type, default, description, bounds, and `Usual` values among the metadata."""
+    return {option: field for option, field in _BY_NAME[name].model_fields.items() if option != "name"}
 
 
 class Constraints(_Options):
@@ -153,12 +180,12 @@ def build_strategy(name: str, **options: Any) -> Strategy:
 def parse_strategy(text: str) -> Strategy:
     """Read `"contrastive k:4 alpha:0.6"`: a name, then options; raises `ValueError` like `build_strategy`."""
     name, *words = text.split() or [""]
-    options = dict(word.partition(":")[::2] for word in words)
+    given = dict(word.partition(":")[::2] for word in words)
     if bare := [word for word in words if ":" not in word or word.startswith("name:")]:
         raise ValueError(f"decoding strategy {text!r}: write options as option:value, not {bare[0]!r}")
-    if len(options) < len(words):
+    if len(given) < len(words):
         raise ValueError(f"decoding strategy {text!r}: an option is given twice")
-    return build_strategy(name, **options)
+    return build_strategy(name, **given)
 
 
 def describe(strategy: Strategy) -> str:
@@ -176,10 +203,9 @@ def _example(kind: type[_Options], error: ValidationError) -> str:
 
 def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
     option = str(problem["loc"][0])
-    options = [key for key in kind.model_fields if key != "name"]
     match problem["type"]:
         case "extra_forbidden":
-            return f"it has no option {option!r}{nearest(option, options)}"
+            return f"it has no option {option!r}{nearest(option, [key for key in kind.model_fields if key != 'name'])}"
         case "missing":
             return f"option {option!r} is required"
     return f"{option}: {problem['msg'].removeprefix('Value error, ').lower()}, not {problem['input']!r}"

@@ -6,31 +6,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import ipywidgets as widgets
 import pandas as pd
 from PIL import Image
+from pydantic.fields import FieldInfo
 
 from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.decoding.strategies import Strategy, build_strategy
+from clipcap_lib.decoding.strategies import NAMES, Strategy, Usual, build_strategy, options
 from clipcap_lib.explore.inspection import caption_list, subject
 from clipcap_lib.images import open_picture
 from clipcap_lib.reporting import cards
-
-SLIDERS: dict[str, tuple[str, ...]] = {
-    "greedy": (),
-    "beam": ("width", "length_penalty", "n"),
-    "sample": ("temperature", "top_k", "top_p", "min_p", "typical_p", "n", "seed"),
-    "contrastive": ("k", "alpha"),
-    "magic": ("k", "alpha", "beta"),
-    "best-of-n": ("temperature", "top_p", "n", "seed"),
-    "mbr": ("temperature", "top_p", "n", "seed"),
-}
-RANGES: dict[str, tuple[float, float, float, float]] = {  # lowest, highest, step, at first
-    "width": (1, 10, 1, 5), "length_penalty": (0, 2, 0.1, 1), "n": (1, 10, 1, 3), "seed": (0, 20, 1, 0),
-    "temperature": (0.1, 2, 0.1, 1), "top_k": (0, 50, 1, 0), "top_p": (0.05, 1, 0.05, 0.9), "min_p": (0, 0.5, 0.05, 0),
-    "typical_p": (0.05, 1, 0.05, 1), "k": (1, 10, 1, 4), "alpha": (0, 1, 0.05, 0.6), "beta": (0, 2, 0.1, 0.5),
-}  # fmt: skip
 
 
 class Cancelled(Exception):
@@ -66,20 +53,20 @@ class Explorer:
             widgets.Dropdown(options=names, description="run"),
             widgets.Dropdown(options={"(one run only)": "", **names}, description="beside it"),
         ]
-        self.strategy = widgets.Dropdown(options=list(SLIDERS), description="strategy")
-        self.sliders = {name: _slider(name, *values) for name, values in RANGES.items()}
+        self.strategy = widgets.Dropdown(options=NAMES, description="strategy")
+        self.options = {name: option_controls(name) for name in NAMES}
         self.cancel = widgets.Button(description="Cancel", icon="stop", disabled=True)
         self.progress = widgets.FloatProgress(max=1.0, layout=widgets.Layout(width="240px"))
         self.status, self.shown = widgets.HTML(), widgets.HTML()
         self.panels = [_Panel(limit) for _ in self.runs]
 
     def _arrange(self) -> widgets.Widget:
-        self.options = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
-        self._show_sliders()
+        self.shown_options = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+        self._show_options()
         return widgets.VBox([
             widgets.HBox([self.picture, self.file], layout=widgets.Layout(flex_flow="row wrap")),
             widgets.HBox([*self.runs, self.strategy], layout=widgets.Layout(flex_flow="row wrap")),
-            self.options,
+            self.shown_options,
             widgets.HBox([self.progress, self.cancel, self.status]),
             self.shown,
             widgets.HBox([panel.widget for panel in self.panels], layout=widgets.Layout(flex_flow="row wrap")),
@@ -88,14 +75,15 @@ class Explorer:
     def _listen(self) -> None:
         # First of all, or the request that follows would still find the upload.
         self.picture.observe(lambda _: setattr(self, "upload", None), "value")
-        for control in (self.picture, *self.runs, *self.sliders.values()):
+        of_strategies = [control for controls in self.options.values() for control in controls.values()]
+        for control in (self.picture, *self.runs, *of_strategies):
             control.observe(lambda _: self.request(), "value")
-        self.strategy.observe(lambda _: (self._show_sliders(), self.request()), "value")
+        self.strategy.observe(lambda _: (self._show_options(), self.request()), "value")
         self.file.observe(lambda change: self._take(change["new"]), "value")
         self.cancel.on_click(lambda _: self._stop("Cancelled."))
 
-    def _show_sliders(self) -> None:
-        self.options.children = [self.sliders[name] for name in SLIDERS[self.strategy.value]]
+    def _show_options(self) -> None:
+        self.shown_options.children = list(self.options[self.strategy.value].values())
 
     # --- what happens ---
 
@@ -127,8 +115,8 @@ class Explorer:
             self._step(stop, 0.0)
             name, picture, note = self._chosen()
             self.shown.value = note
-            options = {slider: self.sliders[slider].value for slider in SLIDERS[self.strategy.value]}
-            strategy = build_strategy(self.strategy.value, **options)
+            chosen = {option: control.value for option, control in self.options[self.strategy.value].items()}
+            strategy = build_strategy(self.strategy.value, **chosen)
             folders = [run.value for run in self.runs]
             seconds = 0.0
             for panel, folder in zip(self.panels, folders, strict=True):
@@ -193,9 +181,20 @@ class _Panel:
         return seconds
 
 
-def _slider(name: str, lowest: float, highest: float, step: float, first: float) -> widgets.Widget:
-    kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
-    return kind(value=first, min=lowest, max=highest, step=step, description=name, continuous_update=False)
+def option_controls(strategy: str) -> dict[str, widgets.Widget]:
+    """A slider for each number among a strategy's options, a menu for each choice; see `strategies.Usual`."""
+    return {option: _control(option, field) for option, field in options(strategy).items()}
+
+
+def _control(option: str, field: FieldInfo) -> widgets.Widget:
+    usual = next((value for value in field.metadata if isinstance(value, Usual)), None)
+    if usual is None:
+        return widgets.Dropdown(options=get_args(field.annotation), value=field.default, description=option)
+    kind = widgets.IntSlider if field.annotation is int else widgets.FloatSlider
+    first = field.default if usual.first is None else usual.first
+    return kind(
+        value=first, min=usual.lowest, max=usual.highest, step=usual.step, description=option, continuous_update=False
+    )
 
 
 def explore(folders: list[str], max_new_tokens: int) -> Explorer:

@@ -42,7 +42,7 @@ class Execution(Section):
     """How notebooks are run: processes side by side, threads each, seconds a cell may take."""
 
     workers: int = Field(1, gt=0)
-    threads: int = Field(2, gt=0)
+    threads: int = Field(2, gt=0, description="threads torch may use")
     cell_timeout: int = Field(7200, gt=0)
 
 

@@ -1,6 +1,5 @@
 """Runs the notebooks of an experiment through papermill, strictly: parameters checked, status true, fresh work kept."""
 
-import ast
 import hashlib
 import json
 import shutil
@@ -21,6 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.runner.experiment import Experiment, run_id
+from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
 from clipcap_lib.runs import read_json, write_json
 
 NOTEBOOKS = Path("notebooks")
@@ -70,10 +70,6 @@ class Listener:
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
 
 
-class ParameterError(ValueError):
-    """A parameter the notebook does not have, or of another type."""
-
-
 # --- planning ------------------------------------------------------------------------------------------------------
 
 
@@ -99,31 +95,6 @@ def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
     # A tuned language model takes longest: begun first, none of them runs alone at the end. Reports keep the order.
     started = sorted(runs, key=lambda run: run.parameters["tuning"] == "frozen")
     return [data, features, *started, *(job(name, runs, runs=run_folders, interactive=False) for name in names)]
-
-
-def notebook_parameters(path: Path) -> dict[str, Any]:
-    """The default of every name in a notebook's `parameters` cell.
-
-    Raises `ParameterError` when there is no such cell or it holds more than literals.
-    """
-    notebook = nbformat.read(path, as_version=4)
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ParameterError(f"{path}: expected one cell tagged `parameters`, found {len(cells)}")
-    try:
-        pairs = [_assignment(statement) for statement in ast.parse(cells[0].source).body]
-        return {name: ast.literal_eval(value) for name, value in pairs}
-    except (ValueError, SyntaxError) as error:
-        raise ParameterError(f"{path}: the parameters cell may hold only `name: type = literal` lines") from error
-
-
-def _assignment(statement: ast.stmt) -> tuple[str, ast.expr]:
-    match statement:
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-            return name, value
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            return name, value
-    raise ValueError(ast.unparse(statement))
 
 
 def check_parameters(job: Job) -> None:

@@ -15,8 +15,8 @@ from clipcap_lib import cli
 from clipcap_lib.cli import app
 from clipcap_lib.explore import captioner as captioning
 from clipcap_lib.reporting.report import render_notebook
-from clipcap_lib.runner.experiment import find_experiment, load_experiment
-from clipcap_lib.runner.pipeline import COMPARISONS, notebook_parameters
+from clipcap_lib.runner.parameter_cells import notebook_parameters
+from clipcap_lib.runner.pipeline import COMPARISONS
 from clipcap_lib.runs import read_json, read_runs
 
 pytestmark = pytest.mark.notebooks
@@ -89,13 +89,6 @@ def test_plain_papermill_works_too(tmp_path):
     )
     (run,) = read_runs([str(tmp_path / "run")])  # a finished run like any other
     assert run.summary["steps"] == 4
-
-
-@pytest.mark.parametrize("name", ["01_data_preparation", "02_feature_extraction", "03_train"])
-def test_a_notebook_alone_does_what_the_default_experiment_does(name):
-    values = load_experiment(find_experiment(Path("emoji-zh"))).flat() | {"threads": 2}  # nothing runs beside it
-    defaults = notebook_parameters(ROOT / "notebooks" / f"{name}.ipynb")
-    assert {key: default for key, default in defaults.items() if values.get(key, default) != default} == {}
 
 
 def test_the_tiny_models_can_be_trained_again(tmp_path):

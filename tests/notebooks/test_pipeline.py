@@ -8,12 +8,11 @@ import pytest
 
 from clipcap_lib.runner import pipeline
 from clipcap_lib.runner.experiment import find_experiment, load_experiment, run_id
+from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
 from clipcap_lib.runner.pipeline import (
     Job,
-    ParameterError,
     check_parameters,
     is_fresh,
-    notebook_parameters,
     partial_folder,
     plan_jobs,
     run_jobs,

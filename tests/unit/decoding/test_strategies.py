@@ -8,7 +8,16 @@ from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
 from clipcap_lib.decoding.decode import Constraints
-from clipcap_lib.decoding.strategies import Contrastive, Magic, Sample, build_strategy, describe, parse_strategy
+from clipcap_lib.decoding.strategies import (
+    NAMES,
+    Contrastive,
+    Magic,
+    Sample,
+    build_strategy,
+    describe,
+    options,
+    parse_strategy,
+)
 from clipcap_lib.settings import COMPARED
 
 
@@ -91,3 +100,17 @@ def test_a_strategy_is_written_and_read():
     for text in ("", "beam name:greedy"):
         with pytest.raises(ValueError, match="decoding strategy"):
             parse_strategy(text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_of_a_strategy_is_one_of_the_command_line(name, tmp_path):
+    given = {"n": "2", "width": "3", "k": "4", "alpha": "0.5", "beta": "0.5", "history": "generated", "seed": "1"}
+    words = [word for option in options(name) for word in (f"--{option.replace('_', '-')}", given.get(option, "1"))]
+    result = CliRunner().invoke(app, ["caption", "a.jpg", "--run", str(tmp_path), "--strategy", name, *words])
+    assert "a.jpg: there is no such picture" in result.output  # so the options were read and make a strategy
+
+
+def test_an_option_of_another_strategy_is_refused(tmp_path):
+    result = CliRunner().invoke(app, ["caption", "a.jpg", "--run", str(tmp_path), "--strategy", "beam", "--top-k", "3"])
+    assert result.exit_code == 2
+    assert "beam: it has no option 'top_k'" in result.output

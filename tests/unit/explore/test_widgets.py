@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from clipcap_lib.decoding.constraints import Caption
-from clipcap_lib.decoding.strategies import build_strategy
+from clipcap_lib.decoding.strategies import NAMES, build_strategy, options
 from clipcap_lib.explore import widgets as explorer
 from clipcap_lib.explore.inspection import Views
-from clipcap_lib.explore.widgets import RANGES, SLIDERS, Explorer
+from clipcap_lib.explore.widgets import Explorer, option_controls
 
 
 class Run:
@@ -60,9 +60,15 @@ def upload(name: str, content: bytes) -> tuple[dict, ...]:
     return ({"name": name, "content": memoryview(content)},)
 
 
-@pytest.mark.parametrize("name", SLIDERS)
-def test_every_strategy_can_be_built_from_its_sliders(name):
-    build_strategy(name, **{slider: RANGES[slider][3] for slider in SLIDERS[name]})
+@pytest.mark.parametrize("name", NAMES)
+def test_every_strategy_can_be_built_wherever_its_controls_stand(name):
+    controls = option_controls(name)
+    assert list(controls) == list(options(name))
+    build_strategy(name, **{option: control.value for option, control in controls.items()})
+    lowest = {option: getattr(control, "min", control.value) for option, control in controls.items()}
+    build_strategy(name, **lowest)
+    highest = {option: getattr(control, "max", control.value) for option, control in controls.items()}
+    build_strategy(name, **highest)
 
 
 def test_picture_strategy_and_second_run_are_followed(made, tmp_path):
@@ -72,7 +78,7 @@ def test_picture_strategy_and_second_run_are_followed(made, tmp_path):
     assert "b greedy" in settle(built)
     built.strategy.value = "contrastive"
     assert "b contrastive" in settle(built)
-    assert [slider.description for slider in built.options.children] == ["k", "alpha"]
+    assert [control.description for control in built.shown_options.children] == ["n", "k", "alpha", "history"]
     assert built.panels[1].widget.layout.display == "none"
     built.runs[1].value = tmp_path / "two"
     settle(built)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clipcap_lib.runner.experiment import EXPERIMENTS, ExperimentError, adhoc_run_id, find_experiment, load_experiment
-from clipcap_lib.runner.pipeline import notebook_parameters
+from clipcap_lib.runner.parameter_cells import notebook_parameters
 from clipcap_lib.settings import Data, pick
 
 GOOD = """
