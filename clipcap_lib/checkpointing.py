@@ -24,7 +24,7 @@ class Checkpoints:
         remove_temporaries(folder)
 
     def save_best(self, step: int, weights: dict[str, Tensor]) -> None:
-        """Write the weights of the best evaluation so far; those of earlier ones stay until `save`."""
+        """Write the best weights so far, each [...] of its own shape; those of earlier steps stay until `save`."""
         _write(weights, self._best(step))
 
     def save(self, step: int, best_step: int, state: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ class Split:
     def batch(
         self, images: np.ndarray, captions: list[np.ndarray], prefix_length: int, padding: Padding | None = None
     ) -> tuple[Tensor, Packed]:
-        """Features [B, D] of these images and their captions, packed."""
+        """Features [B, D] of images [B], and the captions of these numbers [K] of each, packed."""
         packed = pack([[self.tokens.caption(number) for number in row] for row in captions], prefix_length, padding)
         return self.features.tensor(images), packed
 
@@ -30,7 +30,7 @@ class Split:
 def batches(
     split: Split, settings: TrainingSettings, seed: int, first_step: int
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Image positions [B] and the captions drawn for each; what step n holds depends on the seed alone."""
+    """Image positions [B] and the numbers [K] of captions drawn for each; the seed alone decides what step n holds."""
     per_epoch = max(1, len(split.images) // settings.images_per_step)
     step = first_step
     while True:

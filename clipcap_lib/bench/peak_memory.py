@@ -3,9 +3,8 @@
 import ctypes
 import gc
 import threading
-from pathlib import Path
 
-RESIDENT = Path("/proc/self/statm")
+import psutil
 
 
 class Peak:
@@ -17,21 +16,25 @@ class Peak:
     held = 0.0
 
     def __enter__(self) -> "Peak":
+        self.process = psutil.Process()  # once: to make it takes four times as long as to ask it
         _give_back()
-        self.start, self.done = _resident(), threading.Event()
+        self.start, self.done = self._resident(), threading.Event()
         self.watcher = threading.Thread(target=self._watch)
         self.watcher.start()
         return self
 
     def _watch(self) -> None:
         while not self.done.wait(0.002):
-            self.megabytes = max(self.megabytes, _resident() - self.start)
+            self.megabytes = max(self.megabytes, self._resident() - self.start)
 
     def __exit__(self, *_) -> None:
         self.done.set()
         self.watcher.join()
         _give_back()
-        self.held = _resident() - self.start
+        self.held = self._resident() - self.start
+
+    def _resident(self) -> float:
+        return self.process.memory_info().rss / 1e6
 
 
 def _give_back() -> None:
@@ -39,8 +42,3 @@ def _give_back() -> None:
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
-
-
-def _resident() -> float:
-    pages = int(RESIDENT.read_text().split()[1]) if RESIDENT.exists() else 0
-    return pages * 4096 / 1e6

@@ -193,7 +193,7 @@ def rehearse_training(stages: Stages, model: ClipCapModel, split: Split, dev: Sp
 
 def _step(model: ClipCapModel, optimizer: torch.optim.Optimizer, split: Split, images: np.ndarray) -> None:
     chosen = [split.tokens.captions_of[image][:1] for image in images]
-    features, packed = split.batch(images, chosen, model.config.prefix_length)
+    features, packed = split.batch(images, chosen, model.prefix_length)
     with autocast(model.device, "auto"):
         loss = model.loss(features, packed)
     optimizer.zero_grad(set_to_none=True)
@@ -202,7 +202,7 @@ def _step(model: ClipCapModel, optimizer: torch.optim.Optimizer, split: Split, i
 
 
 def rehearse_decoding(stages: Stages, model: ClipCapModel, features: Tensor) -> None:
-    """Captions of twenty tokens, which is about what people write."""
+    """Captions of embeddings [N, D], of twenty tokens each, which is about what people write."""
     limit = Constraints(max_new_tokens=20, stop_tokens=())
     for strategy in ("greedy", "sample top_p:0.8", "beam width:5", "contrastive k:4 alpha:0.6"):
         with stages.measure(f"decoding, {strategy}", len(features), "captions"):
@@ -247,7 +247,7 @@ def _rehearse(stages: Stages, images: int, steps: int) -> tuple[Path, float]:
     prepared = rehearse_reading(stages, experiment)
     features = rehearse_extraction(stages, load_encoder(experiment.models.encoder), prepared)
     for mapping in ("mlp", "bert"):
-        config = ClipCapConfig.of(experiment.models, mapping, "full", clip_size=512)
+        config = ClipCapConfig.for_features(experiment.models, mapping, "full", (512,))
         model = ClipCapModel.build(config)
         splits = make_splits(prepared, features, model.tokenizer, experiment.models.max_caption_tokens)
         rehearse_training(stages, model.train(), splits["train"], splits["dev"], steps)

@@ -41,7 +41,7 @@ class _Vocabulary:
     """All a captioner asks of a tokenizer when only speed is measured."""
 
     sep_token_id, sep_token = 2, "[SEP]"
-    eos_token_id = unk_token_id = mask_token_id = pad_token_id = cls_token_id = None
+    eos_token_id = unk_token_id = mask_token_id = pad_token_id = cls_token_id = bos_token_id = None
 
     def decode(self, tokens: list[int], skip_special_tokens: bool) -> str:
         return " ".join(map(str, tokens))
@@ -66,8 +66,8 @@ def build(size: str, tuning: str = "full") -> ClipCapModel:
 
 
 def packed_step(model: ClipCapModel, features: Tensor, captions: Tensor, precision: Precision) -> Callable[[], None]:
-    """One optimisation step's loss and gradients with an image's captions in one row."""
-    packed = pack([list(rows.numpy()) for rows in captions], model.config.prefix_length)
+    """One step's loss and gradients on features [B, D], with an image's captions, of [B, K, T], in one row."""
+    packed = pack([list(rows.numpy()) for rows in captions], model.prefix_length)
 
     def step() -> None:
         with autocast(DEVICE, precision):
@@ -78,14 +78,14 @@ def packed_step(model: ClipCapModel, features: Tensor, captions: Tensor, precisi
 
 
 def plain_step(model: ClipCapModel, features: Tensor, captions: Tensor, precision: Precision) -> Callable[[], None]:
-    """The same as the public implementations do it: a row a caption, the mapper and all logits computed for each."""
+    """The same as the public implementations do it: rows [B · K], a caption each, mapper and all logits for each."""
     repeated, rows = features.repeat_interleave(captions.shape[1], 0), captions.flatten(0, 1).to(DEVICE)
 
     def step() -> None:
         with autocast(DEVICE, precision):
             words = model.language_model.get_input_embeddings()(rows)
             logits = model.language_model(inputs_embeds=torch.cat([model.prefix(repeated), words], dim=1)).logits
-        told = logits[:, model.config.prefix_length - 1 : -1].float()
+        told = logits[:, model.prefix_length - 1 : -1].float()
         F.cross_entropy(told.flatten(0, 1), rows.flatten()).backward()
 
     return step
@@ -147,7 +147,7 @@ def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
 
 
 def generate(model: ClipCapModel, features: Tensor, stops: list[int], limit: int, **options) -> Callable[[], object]:
-    """transformers' own `generate` on the same prefixes; without stop tokens, to the full length."""
+    """What transformers' `generate` does with the prefixes of [N, D]; without stop tokens, to the full length."""
     ends = {"eos_token_id": stops} if stops else {"eos_token_id": None, "min_new_tokens": limit}
     # Only max_length is known to generate when the end token is taken away; the model's own one must not come back.
     model.language_model.generation_config.eos_token_id = None
@@ -220,7 +220,7 @@ class Floor:
 
     def __init__(self, model: ClipCapModel) -> None:
         language_model = model.language_model
-        self.prefix_length = model.config.prefix_length
+        self.prefix_length = model.prefix_length
         self.head = [Affine(language_model.get_output_embeddings().weight.t())]
         self.body = [Affine(part.weight, part.bias) for part in language_model.modules() if isinstance(part, Conv1D)]
         self._measured: dict[tuple[int, int], float] = {}

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import pandas as pd
-import torch
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from clipcap_lib.emoji.attributes import factors
@@ -15,7 +17,7 @@ RIDGE = 1e-3  # of the number of pictures: keeps directions that hardly vary fro
 def probe_table(
     train: Tensor, train_scenes: Sequence[Scene], test: Tensor, test_scenes: Sequence[Scene]
 ) -> pd.DataFrame:
-    """How often each of a scene's `attributes.factors` is read rightly off test embeddings [M, D].
+    """How often each of a scene's `attributes.factors` is read off test embeddings [M, D], learned from train [N, D].
 
     Columns: read rightly, and guessing (the share that always saying the commonest would reach).
     """
@@ -31,10 +33,6 @@ def probe_table(
 
 
 def linear_probe(train: Tensor, labels: pd.Series, test: Tensor) -> pd.Series:
-    """Labels for test embeddings [M, D] by ridge regression of one-hot labels [N] on train embeddings [N, D]."""
-    mean, deviation = train.double().mean(0), train.double().std(0).clamp(min=1e-6)
-    x, unseen = ((part.double() - mean) / deviation for part in (train, test))
-    numbers, names = labels.factorize(sort=True)
-    y = torch.nn.functional.one_hot(torch.from_numpy(numbers)).double()
-    weights = torch.linalg.solve(x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1]), x.T @ (y - y.mean(0)))
-    return pd.Series(names[(unseen @ weights + y.mean(0)).argmax(-1).numpy()])
+    """Labels [M] for test embeddings [M, D] by ridge regression of one-hot labels [N] on train embeddings [N, D]."""
+    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=RIDGE * len(train)))
+    return pd.Series(probe.fit(train.double().numpy(), labels).predict(test.double().numpy()))

@@ -41,7 +41,7 @@ class Subject:
 
     @cached_property
     def training(self) -> tuple[pd.DataFrame, Tensor]:
-        """The training pictures with one caption each, and their features."""
+        """The training pictures with one caption each, and their embeddings [N, D] row by row."""
         corpus = prepare_corpus(self.captioner.data)
         pictures = corpus.images[corpus.images["split"] == "train"]
         store = corpus_features(corpus, self.captioner.encoder, pictures)

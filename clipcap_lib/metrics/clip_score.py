@@ -14,7 +14,7 @@ PROMPT = {"en": "A photo depicts ", "zh": ""}  # the paper's, for English; no ot
 
 @torch.inference_mode()
 def clip_scores(captions: list[str], images: Tensor, judge: Encoder, language: Language) -> Tensor:
-    """2.5 · max(cos, 0) [N] of captions with image embeddings [N, D]; every encoder has a scale of its own.
+    """CLIPScore, 2.5 · max(cos, 0) [N], of captions with image embeddings [N, D]; every encoder has its own scale.
 
     Raises `ValueError` for an encoder without a text side.
     """
@@ -27,7 +27,7 @@ def ref_clip_scores(
 ) -> Tensor:
     """Harmonic mean [N] of CLIPScore and the largest max(cos, 0) of the caption with one of its image's references.
 
-    Raises `ValueError` for an encoder without a text side.
+    `images` [N, D] are image embeddings. Raises `ValueError` for an encoder without a text side.
     """
     made = _embed(captions, judge, language)
     given = _embed([text for row in references for text in row], judge, language)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib.font_manager as fonts
@@ -158,19 +159,9 @@ def image_grid(paths: Sequence[str | Path], titles: Sequence[str], columns: int 
         axis.axis("off")
     for axis, path, title in zip(axes.flat, paths, titles, strict=False):
         axis.imshow(open_picture(Path(path)))
-        axis.set_title(_wrap(title, 14 if not title.isascii() else 26), fontsize=9, fontweight="normal", loc="center")
+        wrapped = fill(title, 26 if title.isascii() else 14)
+        axis.set_title(wrapped, fontsize=9, fontweight="normal", loc="center")
     return figure
-
-
-def _wrap(text: str, width: int) -> str:
-    if text.isascii():
-        lines, line = [], ""
-        for word in text.split():
-            if line and len(line) + len(word) >= width:
-                lines, line = [*lines, line], ""
-            line = f"{line} {word}".strip()
-        return "\n".join([*lines, line])
-    return "\n".join(text[i : i + width] for i in range(0, len(text), width))
 
 
 def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Figure:
@@ -194,10 +185,11 @@ def frequency_bars(counts: pd.Series, title: str, xlabel: str) -> Figure:
 
 def embedding_map(vectors: np.ndarray, labels: Sequence[str], title: str) -> Figure:
     """The two leading principal components of embeddings [N, D], a colour and marker a label."""
-    centred = vectors - vectors.mean(0)
-    _, values, directions = np.linalg.svd(centred, full_matrices=False)
-    x, y = (centred @ directions[:2].T).T
-    share = values[:2] ** 2 / (values**2).sum()
+    from sklearn.decomposition import PCA  # here, because it takes a second and every notebook imports this module
+
+    components = PCA(2, svd_solver="full")  # of many numbers the default draws a random approximation
+    x, y = components.fit_transform(vectors).T
+    share = components.explained_variance_ratio_
     figure, axis = _subplots(figsize=(8.5, 5))
     names = sorted(set(labels))
     # Neighbouring colours of many are hard to tell apart, so they get different markers.
@@ -314,7 +306,7 @@ def grid_heatmaps(grids: dict[str, pd.DataFrame]) -> Figure:
 
 
 def token_similarity_heatmaps(panels: dict[str, tuple[np.ndarray, list[str]]]) -> Figure:
-    """Cosines between the hidden states of a caption's tokens, a panel a model: title → (matrix, tokens)."""
+    """Cosines between the hidden states of a caption's tokens, a panel a model: title → (cosines [T, T], tokens)."""
     figure, axes = _subplots(1, len(panels), figsize=(5.6 * len(panels), 4.8), squeeze=False)
     for axis, (title, (cosines, tokens)) in zip(axes[0], panels.items(), strict=True):
         sns.heatmap(cosines, cmap="mako", vmin=min(0.0, float(cosines.min())), vmax=1, square=True, ax=axis,

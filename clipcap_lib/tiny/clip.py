@@ -41,7 +41,7 @@ def targets(scene: Scene) -> Target:
 
 
 class AttributeHead(nn.Module):
-    """Reads a scene's attributes linearly off an embedding [B, D]; returns the summed cross-entropies."""
+    """Reads the `targets` of B scenes linearly off embeddings [B, D]; returns the sum [] of the cross-entropies."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -109,7 +109,10 @@ def encode_text(model: CLIP, tokens: Tensor) -> Tensor:
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, float]:
-    """Symmetric InfoNCE (Radford et al. 2021, figure 3) and the batch's image → text accuracy."""
+    """Symmetric InfoNCE (Radford et al. 2021, figure 3) of embeddings [B, D], and the batch's image → text accuracy.
+
+    `scale` [] is the logarithm of what cosines are multiplied by.
+    """
     logits = scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
     labels = torch.arange(len(logits))
     loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2

@@ -14,7 +14,7 @@ from clipcap_lib.tiny.clip import as_jpeg, targets
 
 
 def fresh_scenes(n: int, seed: int) -> list[Scene]:
-    """n scenes within the training compositions; another seed than the training's makes them held-out pictures."""
+    """Draw n scenes within the training compositions; another seed than the training's makes them held-out pictures."""
     return list(islice(sample_scenes(seed), n))
 
 
@@ -37,7 +37,7 @@ def retrieval_top1(encoder: Encoder, scenes: list[Scene], images: Tensor, langua
 def probe_exact_sets(
     train: Tensor, train_scenes: list[Scene], test: Tensor, test_scenes: list[Scene], seed: int = 0
 ) -> float:
-    """Share of test embeddings off which a one-hidden-layer probe reads exactly the kinds in the picture."""
+    """Share of test embeddings [M, D] whose kinds a one-hidden-layer probe, fitted to train [N, D], reads exactly."""
     torch.manual_seed(seed)
     present, truth = (torch.stack([targets(s)["counts"] > 0 for s in part]) for part in (train_scenes, test_scenes))
     mean, deviation = train.mean(0), train.std(0) + 1e-6

@@ -1,4 +1,4 @@
-"""What a linear classifier reads off embeddings, against least squares written another way and known answers."""
+"""What a linear classifier reads off embeddings, against the closed form and known answers."""
 
 import pandas as pd
 import pytest
@@ -8,20 +8,32 @@ from clipcap_lib.emoji.language import Group, Scene
 from clipcap_lib.emoji.probing import RIDGE, linear_probe, probe_table
 
 
-def test_a_probe_is_ridge_regression_of_one_hot_labels():
+def closed_form(train, labels, test):
+    """The solution of the normal equations, features scaled by their unbiased standard deviation."""
+    mean, deviation = train.double().mean(0), train.double().std(0).clamp(min=1e-6)
+    x, unseen = ((part.double() - mean) / deviation for part in (train, test))
+    numbers, names = labels.factorize(sort=True)
+    y = torch.nn.functional.one_hot(torch.from_numpy(numbers)).double()
+    weights = torch.linalg.solve(x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1]), x.T @ (y - y.mean(0)))
+    return names[(unseen @ weights + y.mean(0)).argmax(-1).numpy()]
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "classes", "dtype"),
+    [(60, 7, 3, torch.float32), (60, 7, 2, torch.float32), (9000, 512, 12, torch.float16)],
+    ids=["small", "two labels", "as in notebook 02"],
+)
+def test_a_probe_is_ridge_regression_of_one_hot_labels(count, width, classes, dtype):
     torch.manual_seed(0)
-    train, test = torch.randn(60, 7) * torch.arange(1, 8) + 3, torch.randn(40, 7) * torch.arange(1, 8) + 3
-    labels = pd.Series([("a", "b", "c")[int(row[2] > 3) + int(row[5] > 5)] for row in train])
-    mean, deviation = train.mean(0), train.std(0)
-    x = ((train - mean) / deviation).double()
-    y = torch.tensor([[float(label == name) for name in "abc"] for label in labels], dtype=torch.float64)
-    # The penalty as rows of their own: each weight should be 0.
-    rows = torch.cat([x, (RIDGE * len(x)) ** 0.5 * torch.eye(7, dtype=torch.float64)])
-    wanted = torch.cat([y - y.mean(0), torch.zeros(7, 3, dtype=torch.float64)])
-    weights = torch.linalg.lstsq(rows, wanted).solution
-    guessed = (((test - mean) / deviation).double() @ weights + y.mean(0)).argmax(-1)
-    assert linear_probe(train, labels, test).tolist() == ["abc"[number] for number in guessed]
-    assert len(set(linear_probe(train, labels, test))) == 3
+    # Directions of very different spread, one without any, and labels that they tell in part only.
+    spread = torch.logspace(-2, 1, width) * (torch.arange(width) > 0)
+    both = torch.randn(count + 500, width)
+    told = (both[:, -classes:] + 0.5 * torch.randn(count + 500, classes)).argmax(-1)
+    both = (both * spread + 3).to(dtype)
+    labels = pd.Series([f"label {number:02}" for number in told[:count]])
+    guessed = linear_probe(both[:count], labels, both[count:])
+    assert guessed.tolist() == closed_form(both[:count], labels, both[count:]).tolist()
+    assert len(set(guessed)) == classes
 
 
 def test_what_embeddings_hold_is_read_and_what_they_do_not_is_guessed():
