@@ -17,7 +17,8 @@ BERT_RANGE = 0.02  # standard deviation of BERT's first weights at its published
 class MapperSize:
     """The sizes a mapping network is built from; `clip_length`, `layers` and `heads` concern some of them only.
 
-    `clip_size` D, `prefix_length` P, `width` n of the language model, `clip_length` C image tokens.
+    `clip_size` D, `prefix_length` P, `width` n of the language model, `clip_length` C image tokens, `grid` T: the
+    image comes as T tokens [B, T, D], and not, as where that is 0, as one embedding [B, D].
     """
 
     clip_size: int
@@ -26,18 +27,21 @@ class MapperSize:
     clip_length: int = 10
     layers: int = 8
     heads: int = 8
+    grid: int = 0
 
 
 class MLPMapper(nn.Module):
     """Two linear layers with a tanh between them (Mokady et al. 2021, section 3.2).
 
-    [B, D] → [B, P, n] through a hidden layer of P·n/2.
+    [B, D] → [B, P, n] through a hidden layer of P·n/2. On a grid it maps each token alone, through one of n, as the
+    projector of LLaVA-1.5 does (Liu et al. 2024, section 3.2): [B, T, D] → [B, T, n].
     """
 
     def __init__(self, size: MapperSize) -> None:
         super().__init__()
-        self.prefix_length, numbers = size.prefix_length, size.prefix_length * size.width
-        hidden = numbers // 2
+        self.prefix_length = size.grid or size.prefix_length
+        numbers = size.width if size.grid else size.prefix_length * size.width
+        hidden = numbers if size.grid else numbers // 2
         self.model = nn.Sequential(nn.Linear(size.clip_size, hidden), nn.Tanh(), nn.Linear(hidden, numbers))
 
     def forward(self, embedding: Tensor) -> Tensor:
@@ -45,25 +49,31 @@ class MLPMapper(nn.Module):
 
 
 class LinearMapper(nn.Linear):
-    """One linear layer, as rmokady's code has it for prefixes of more than ten positions; [B, D] → [B, P, n]."""
+    """One linear layer, as rmokady's code has it for prefixes of more than ten positions; [B, D] → [B, P, n].
+
+    On a grid it maps each token alone, as LLaVA does (Liu et al. 2023, equation 1): [B, T, D] → [B, T, n].
+    """
 
     def __init__(self, size: MapperSize) -> None:
-        super().__init__(size.clip_size, size.prefix_length * size.width)
-        self.prefix_length = size.prefix_length
+        super().__init__(size.clip_size, (1 if size.grid else size.prefix_length) * size.width)
+        self.prefix_length = size.grid or size.prefix_length
 
     def forward(self, embedding: Tensor) -> Tensor:
         return super().forward(embedding).view(len(embedding), self.prefix_length, -1)
 
 
 class _ConstantsMapper(nn.Module):
-    """The frame BERT and transformer share: C tokens made from the image, then P learned constants; read at those."""
+    """The frame BERT and transformer share: C image tokens, then P learned constants; read at those.
+
+    The image tokens are made from one embedding, or each from a token of the grid.
+    """
 
     def __init__(self, size: MapperSize) -> None:
         super().__init__()
         if size.width % size.heads:
             raise ValueError(f"mapper_heads is {size.heads}, which does not divide the embedding width of {size.width}")
-        self.clip_length = size.clip_length
-        self.linear = nn.Linear(size.clip_size, size.clip_length * size.width)
+        self.clip_length = size.grid or size.clip_length
+        self.linear = nn.Linear(size.clip_size, (1 if size.grid else size.clip_length) * size.width)
         self.prefix_const = nn.Parameter(torch.randn(size.prefix_length, size.width))
 
     def forward(self, embedding: Tensor) -> Tensor:
@@ -72,7 +82,7 @@ class _ConstantsMapper(nn.Module):
         return self.mix(torch.cat([image, learned], dim=1))[:, self.clip_length :]
 
     def mix(self, tokens: Tensor) -> Tensor:
-        """[B, C + P, n] → [B, C + P, n]."""
+        """Mix image tokens and constants with one another: [B, C + P, n] → [B, C + P, n]."""
         raise NotImplementedError
 
 
@@ -157,11 +167,24 @@ class TransformerMapper(_ConstantsMapper):
         return self.transformer(tokens)
 
 
+class DirectMapper(nn.Module):
+    """No mapping: the encoder's own tokens, for cross-attention; [B, T, D] as it is, or [B, D] → [B, 1, D]."""
+
+    def __init__(self, size: MapperSize) -> None:
+        super().__init__()
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return embedding.view(len(embedding), -1, embedding.shape[-1])
+
+
 _MAPPERS: dict[str, Callable[[MapperSize], nn.Module]] = {}
 
 
 def register_mapper(name: str, label: str, build: Callable[[MapperSize], nn.Module]) -> None:
-    """Make a mapping network known by a name in experiments and by a label in reports; [B, D] → [B, P, n]."""
+    """Make a mapping network known by a name in experiments and by a label in reports; [B, D] → [B, P, n].
+
+    It has to read [B, T, D] where `MapperSize.grid` is T, if it is to be used with `features: grid`.
+    """
     MAPPINGS[name], _MAPPERS[name] = label, build
 
 
@@ -179,3 +202,4 @@ register_mapper("mlp", "MLP", MLPMapper)
 register_mapper("bert", "BERT", BertMapper)
 register_mapper("transformer", "transformer", TransformerMapper)
 register_mapper("linear", "linear", LinearMapper)
+register_mapper("direct", "no mapping", DirectMapper)

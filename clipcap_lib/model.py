@@ -3,63 +3,27 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
-from pydantic import BaseModel, ConfigDict, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from clipcap_lib.bridges import BridgeSize, Prompt, build_bridge
 from clipcap_lib.decoding.shared_prefix import check_shared_prefix
 from clipcap_lib.language_model import lm_head, load_language_model, weights_sha256
 from clipcap_lib.mapping import MapperSize, build_mapper
+from clipcap_lib.model_card import model_card
 from clipcap_lib.packing import Packed, additive_mask, end_token
-from clipcap_lib.settings import Mapping, Models, Tuning, with_new_names
+from clipcap_lib.settings import ClipCapConfig
 from clipcap_lib.system import best_device
 
 
-class ClipCapConfig(BaseModel):
-    """Everything needed to rebuild a captioner; published sizes are the defaults."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mapping: Mapping
-    tuning: Tuning
-    encoder: str
-    language_model: str
-    clip_size: int
-    prefix_length: int = 10
-    clip_length: int = 10
-    mapper_layers: int = 8
-    mapper_heads: int = 8
-    normalize: bool = False
-    lora_rank: int = 8
-    language_model_sha256: str | None = None
-    stop_token: str | None = None  # what ends a caption instead of the tokenizer's own end token
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_new_names(cls, content: Any) -> Any:
-        return with_new_names(content) if isinstance(content, dict) else content
-
-    @classmethod
-    def of(cls, models: Models, mapping: Mapping, tuning: Tuning, clip_size: int) -> "ClipCapConfig":
-        """A captioner of an experiment, for embeddings of `clip_size` numbers."""
-        shared = models.model_dump(include=set(cls.model_fields))
-        return cls(mapping=mapping, tuning=tuning, clip_size=clip_size, **shared)
-
-    def mapper_size(self, width: int) -> MapperSize:
-        """The sizes of the mapping network, for a language model whose embeddings have `width` numbers."""
-        sizes = self.clip_size, self.prefix_length, width, self.clip_length, self.mapper_layers, self.mapper_heads
-        return MapperSize(*sizes)
-
-
 class ClipCapModel(nn.Module):
-    """CLIP embedding → mapping network → prefix → language model (Mokady et al. 2021).
+    """CLIP embedding → mapping network → bridge → language model; the bridge is a prefix in Mokady et al. 2021.
 
     Not a transformers `PreTrainedModel`: that class builds on the meta device, where a second pretrained model inside
     the first cannot be loaded by reference. `save_pretrained` and `from_pretrained` follow its conventions.
@@ -70,8 +34,10 @@ class ClipCapModel(nn.Module):
         self.config, self.tokenizer = config, tokenizer
         self.stop_tokens = _stop_tokens(config, tokenizer)
         self.language_model = _tune(language_model, config)
-        width = language_model.get_input_embeddings().embedding_dim
-        self.mapper = build_mapper(config.mapping, config.mapper_size(width))
+        self.mapper = build_mapper(config.mapping, _mapper_size(config, language_model))
+        made = _image_tokens(self.mapper, config)
+        size = BridgeSize(*made, config.cross_attention_width, self.language_model, tokenizer)
+        self.bridge = build_bridge(config.bridge, size)
 
     @classmethod
     def build(cls, config: ClipCapConfig) -> "ClipCapModel":
@@ -85,7 +51,12 @@ class ClipCapModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.mapper.parameters()).device
+        return self.language_model.device
+
+    @property
+    def prefix_length(self) -> int:
+        """P: the positions that stand before the words."""
+        return self.bridge.prefix_length
 
     def train(self, mode: bool = True) -> "ClipCapModel":
         """Switch dropout on or off; a frozen language model never drops out, it is a fixed function."""
@@ -94,20 +65,26 @@ class ClipCapModel(nn.Module):
             self.language_model.eval()
         return self
 
-    def prefix(self, features: Tensor) -> Tensor:
-        """Map image embeddings [B, D], from wherever they are, to prefixes [B, P, n]."""
+    def prompt(self, features: Tensor) -> Prompt:
+        """What captions of images go on from, by their features [B, D] or [B, T, D], from wherever these are."""
         features = features.to(self.device)
-        return self.mapper(F.normalize(features, dim=-1) if self.config.normalize else features)
+        return self.bridge(self.mapper(F.normalize(features, dim=-1) if self.config.normalize else features))
+
+    def prefix(self, features: Tensor) -> Tensor:
+        """The prefixes [B, P, n] of features [B, D] or [B, T, D]."""
+        return self.prompt(features).prefix
 
     def forward(self, features: Tensor, packed: Packed) -> Tensor:
-        """Logits [N, V] at the caption tokens of packed rows; `features` is [B, D]."""
-        prefix, packed = self.prefix(features), packed.to(self.device)
+        """Logits [N, V] at the caption tokens of packed rows; `features` is [B, D] or [B, T, D]."""
+        prompt, packed = self.prompt(features), packed.to(self.device)
         words = self.language_model.get_input_embeddings()(packed.input_ids)
-        embeddings = words.index_put((packed.prefix_rows, packed.prefix_columns), prefix.flatten(0, 1).to(words.dtype))
-        hidden = self.language_model.base_model(
-            inputs_embeds=embeddings, attention_mask=additive_mask(packed.mask, embeddings.dtype),
-            position_ids=packed.positions, use_cache=False,
-        ).last_hidden_state  # fmt: skip
+        places, prefix = (packed.prefix_rows, packed.prefix_columns), prompt.prefix.flatten(0, 1).to(words.dtype)
+        embeddings = words.index_put(places, prefix)
+        with prompt.reading(packed.segments):
+            hidden = self.language_model.base_model(
+                inputs_embeds=embeddings, attention_mask=additive_mask(packed.mask, embeddings.dtype),
+                position_ids=packed.positions, use_cache=False,
+            ).last_hidden_state  # fmt: skip
         return lm_head(self.language_model)(hidden[packed.rows, packed.columns])
 
     def loss(self, features: Tensor, packed: Packed, reduction: str = "mean") -> Tensor:
@@ -137,11 +114,9 @@ class ClipCapModel(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         stamped = self.config.model_copy(update={"language_model_sha256": weights_sha256(self.config.language_model)})
         (folder / "config.json").write_text(stamped.model_dump_json(indent=2), encoding="utf-8")
-        save_file(
-            {name: weight.detach().cpu().contiguous() for name, weight in self.trainable().items()},
-            folder / "model.safetensors",
-        )
-        (folder / "README.md").write_text(_model_card(stamped, self), encoding="utf-8")
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.trainable().items()}
+        save_file(weights, folder / "model.safetensors")
+        (folder / "README.md").write_text(model_card(stamped, weights), encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> "ClipCapModel":
@@ -150,17 +125,14 @@ class ClipCapModel(nn.Module):
         Raises `ValueError` when weights are missing or surplus, or the language model is not the one it was trained on.
         """
         config = ClipCapConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
-        found = weights_sha256(config.language_model)
-        if found != config.language_model_sha256:
-            raise ValueError(
-                f"{folder}: {config.language_model} is not the language model this captioner was trained on"
-            )
+        if config.language_model_sha256 != weights_sha256(config.language_model):
+            raise ValueError(f"{folder}: it was not trained on the language model {config.language_model} that is here")
         model = cls.build(config)
         model.load_trainable(load_file(folder / "model.safetensors"), str(folder))
         return model.eval()
 
     def load_trainable(self, weights: dict[str, Tensor], source: str) -> None:
-        """Replace the trained parameters; `source` names them in the error for missing or surplus ones."""
+        """Replace the trained parameters, each [...] in its shape; `source` names them in errors over their names."""
         own = self.trainable()
         if own.keys() != weights.keys():
             missing, surplus = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
@@ -168,6 +140,20 @@ class ClipCapModel(nn.Module):
         with torch.no_grad():
             for name, weight in own.items():
                 weight.copy_(weights[name])
+
+
+def _mapper_size(config: ClipCapConfig, language_model: nn.Module) -> MapperSize:
+    width = language_model.get_input_embeddings().embedding_dim
+    layers, heads = config.mapper_layers, config.mapper_heads
+    return MapperSize(config.clip_size, config.prefix_length, width, config.clip_length, layers, heads, config.grid)
+
+
+@torch.no_grad()
+def _image_tokens(mapper: nn.Module, config: ClipCapConfig) -> tuple[int, int]:
+    """How many image tokens a mapping network makes, and how wide; found by asking it, seed and dropout untouched."""
+    with torch.random.fork_rng(devices=[]):
+        _, count, width = mapper(torch.zeros(1, *config.feature_shape)).shape
+    return count, width
 
 
 def _stop_tokens(config: ClipCapConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -187,20 +173,3 @@ def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:
         )
         return inject_adapter_in_model(settings, language_model)
     return language_model
-
-
-def readable(model: ClipCapModel, token: int) -> str:
-    """A token as text that shows where a byte-level BPE has its space."""
-    return model.tokenizer.convert_ids_to_tokens(token).replace("Ġ", "␣")
-
-
-def _model_card(config: ClipCapConfig, model: ClipCapModel) -> str:
-    count = sum(weight.numel() for weight in model.trainable().values())
-    return (
-        f"---\nlibrary_name: clipcap_lib\npipeline_tag: image-to-text\n---\n\n"
-        f"# ClipCap: {config.mapping}, {config.tuning}\n\n"
-        f"Image encoder `{config.encoder}`, language model `{config.language_model}`, prefix {config.prefix_length}; "
-        f"{count:,} trained parameters.\n\n"
-        "```python\nfrom pathlib import Path\nfrom clipcap_lib.model import ClipCapModel\n\n"
-        'model = ClipCapModel.from_pretrained(Path("."))\n```\n'
-    )

@@ -13,10 +13,9 @@ ROW = 64  # positions a row has at least room for: short images share one, so th
 
 @dataclass(frozen=True)
 class CaptionTokens:
-    """All captions as one array of token numbers: caption i is `ids[bounds[i]:bounds[i + 1]]`, end token included.
+    """All captions as one array [N] of token numbers: caption i is `ids[bounds[i]:bounds[i + 1]]`, end token included.
 
-    `captions_of[j]` are the caption numbers of image j; `truncated` counts captions that had to be shortened to
-    `max_tokens`.
+    `captions_of[j]` are the caption numbers of image j; `truncated` counts captions cut to `max_tokens`.
     """
 
     ids: np.ndarray
@@ -26,6 +25,7 @@ class CaptionTokens:
     max_tokens: int
 
     def caption(self, number: int) -> np.ndarray:
+        """The token numbers [T] of one caption, int32."""
         return self.ids[self.bounds[number] : self.bounds[number + 1]]
 
 
@@ -35,7 +35,7 @@ class Packed:
 
     `input_ids`, `positions` [R, L]; `mask` [R, 1, L, L], true where attention is allowed; `prefix_rows`,
     `prefix_columns` [B·P]: where the prefixes go; `rows`, `columns`, `labels` [N]: the hidden state at (row, column)
-    predicts the label.
+    predicts the label. `segments` [B, S]: each image's places among the R·L, filled up with R·L.
     """
 
     input_ids: Tensor
@@ -46,6 +46,7 @@ class Packed:
     rows: Tensor
     columns: Tensor
     labels: Tensor
+    segments: Tensor
 
     def to(self, device: torch.device | str) -> "Packed":
         return Packed(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -65,8 +66,7 @@ def tokenize_captions(
 ) -> CaptionTokens:  # fmt: skip
     """Tokenise captions, each closed by the end token; `images[i]` is the image number of caption i.
 
-    A caption longer than `max_tokens` loses words, never its end token. Without `append_end` captions stay as they are:
-    their own last token, a full stop, is to end them.
+    A caption longer than `max_tokens` loses words, never its end token. Without `append_end` its own full stop ends it.
     """
     texts = tokenizer(captions, add_special_tokens=False)["input_ids"]
     end = [end_token(tokenizer)] if append_end else []
@@ -95,6 +95,7 @@ class Padding:
         return cls(tokenizer.pad_token_id, tokens.max_tokens)
 
     def fill(self, caption: np.ndarray) -> np.ndarray:
+        """The caption [T], then padding up to [length]."""
         return np.pad(caption, (0, self.length - len(caption)), constant_values=self.token)
 
 
@@ -113,9 +114,10 @@ def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int, padding
     # Written with numpy: thousands of small writes a second, which torch takes ten times as long for.
     input_ids, positions = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     owners, numbers = np.full(shape, -1), np.zeros(shape, np.int64)  # image; 0 prefix, 1 … K its captions
-    prefixes, targets = [], []
+    prefixes, targets, segments = [], [], np.full((len(sizes), max(sizes)), shape[0] * shape[1])
     for image, ((row, start), size) in enumerate(zip(places, sizes, strict=True)):
         owners[row, start : start + size] = image
+        segments[image, :size] = row * shape[1] + start + np.arange(size)
         column = start + prefix_length
         positions[row, start:column] = np.arange(prefix_length)
         prefixes.append((np.full(prefix_length, row), np.arange(start, column)))
@@ -129,7 +131,7 @@ def pack(captions_per_image: list[list[np.ndarray]], prefix_length: int, padding
             targets.append((np.full(len(caption), row), predictors, caption))
             column = end
     laid_out, mask = map(torch.from_numpy, (input_ids, positions)), _block_causal(owners, numbers)
-    return Packed(*laid_out, mask, *_joined(prefixes), *_joined(targets))
+    return Packed(*laid_out, mask, *_joined(prefixes), *_joined(targets), torch.from_numpy(segments))
 
 
 def _first_fit(sizes: list[int], capacity: int) -> list[tuple[int, int]]:

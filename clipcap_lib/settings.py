@@ -10,18 +10,24 @@ from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.system import nearest
 
 Language = Literal["zh", "en"]
-MAPPINGS = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear"}
+MAPPINGS = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear", "direct": "no mapping"}
 """The known mapping networks by name, with the word for each; `mapping.register_mapper` adds to them."""
+BRIDGES = {"prefix": "prefix", "cross-attention": "cross-attention"}
+"""The known bridges, likewise; `bridges.register_bridge` adds to them."""
 RENAMED = {"constants": "clip_length"}  # keys of earlier versions, which are still read
 
 
-def _known_mapping(name: str) -> str:
-    if name not in MAPPINGS:
-        raise ValueError(f"{name!r} is not one of {', '.join(MAPPINGS)}{nearest(name, list(MAPPINGS))}")
-    return name
+def _one_of(known: dict[str, str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"{name!r} is not one of {', '.join(known)}{nearest(name, list(known))}")
+        return name
+
+    return AfterValidator(check)
 
 
-Mapping = Annotated[str, AfterValidator(_known_mapping)]
+Mapping = Annotated[str, _one_of(MAPPINGS)]
+Bridge = Annotated[str, _one_of(BRIDGES)]
 Tuning = Literal["frozen", "lora", "full"]
 Duplicates = Literal["bytes", "perceptual"]
 COMPARED = [
@@ -113,8 +119,11 @@ class Models(Section):
 
     encoder: str = Field("clip:data/models/tiny-clip.pt", description="clip:<model or .pt> or hf:<id or folder>")
     language_model: str = Field("data/models/tiny-gpt2-zh", description="a causal language model of transformers")
-    prefix_length: int = Field(10, gt=0, description="P: positions the image takes in the language model")
-    clip_length: int = Field(10, gt=0, description="C: image tokens inside BERT and transformer, as rmokady names it")
+    features: Literal["pooled", "grid"] = Field("pooled", description="one embedding a picture, or its tokens")
+    bridge: Bridge = Field("prefix", description="prefix: image tokens before the words; or cross-attention")
+    cross_attention_width: int = Field(0, ge=0, description="its columns; 0: as many as the language model has")
+    prefix_length: int = Field(10, gt=0, description="P: vectors of a mapping; mlp, linear on a grid: T")
+    clip_length: int = Field(10, gt=0, description="C: image tokens inside BERT and transformer; of a grid: its own")
     mapper_layers: int = Field(8, gt=0, description="of BERT and transformer; published: 8")
     mapper_heads: int = Field(8, gt=0, description="of BERT and transformer")
     normalize: bool = Field(False, description="L2-normalise the embedding first")
@@ -125,10 +134,37 @@ class Models(Section):
     )
 
 
+class ClipCapConfig(Models):
+    """Everything needed to rebuild a captioner; published sizes are the defaults.
+
+    `clip_size` D: the numbers of an embedding, or of a token of the grid; `grid` T: the tokens of a picture, 0: pooled.
+    """
+
+    mapping: Mapping
+    tuning: Tuning
+    encoder: str
+    language_model: str
+    clip_size: int
+    grid: int = 0
+    mapper_layers: int = 8  # 0: an imported mlp, which has none
+    language_model_sha256: str | None = None
+
+    @classmethod
+    def for_features(cls, models: Models, mapping: Mapping, tuning: Tuning, shape: tuple[int, ...]) -> "ClipCapConfig":
+        """A captioner of an experiment, for features of this shape: (D,), or (T, D) of a grid."""
+        *grid, clip_size = shape
+        return cls(mapping=mapping, tuning=tuning, clip_size=clip_size, grid=sum(grid), **models.model_dump())
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """The shape of a picture's features: (D,), or (T, D) of a grid."""
+        return (self.grid, self.clip_size) if self.grid else (self.clip_size,)
+
+
 class OneRun(Section):
     """What tells one run of the grid from the others."""
 
-    mapping: Mapping = Field(description="mlp, bert, transformer or linear")
+    mapping: Mapping = Field(description="mlp, bert, transformer, linear, or direct with cross-attention")
     tuning: Tuning = Field(description="what of the language model is trained: frozen, lora or full")
     seed: int = Field(0, description="of weights, order and dropout")
 

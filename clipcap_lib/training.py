@@ -114,7 +114,7 @@ class Trainer:
 
     def _step(self, images: np.ndarray, captions: list[np.ndarray]) -> float:
         """Take one optimiser step and return its loss."""
-        features, packed = self.train_split.batch(images, captions, self.model.config.prefix_length, self.padding)
+        features, packed = self.train_split.batch(images, captions, self.model.prefix_length, self.padding)
         with autocast(self.model.device, self.settings.precision):
             loss = self.model.loss(features, packed)
         value = loss.item()
@@ -183,7 +183,7 @@ def dev_loss(
         for start in range(0, len(split.images), images_per_step):
             images = split.images[start : start + images_per_step]
             features, packed = split.batch(
-                images, [split.tokens.captions_of[i] for i in images], model.config.prefix_length, padding
+                images, [split.tokens.captions_of[i] for i in images], model.prefix_length, padding
             )
             total += model.loss(features, packed, reduction="sum").item()
             tokens += len(packed.labels)
@@ -193,9 +193,9 @@ def dev_loss(
 
 def _optimizer(model: ClipCapModel, settings: TrainingSettings):
     weights = model.trainable()
-    mapper = [weight for name, weight in weights.items() if name.startswith("mapper.")]
-    language = [weight for name, weight in weights.items() if not name.startswith("mapper.")]
-    groups = [{"params": mapper, "lr": settings.learning_rate}]
+    language = [weight for name, weight in weights.items() if name.startswith("language_model.")]
+    image = [weight for name, weight in weights.items() if not name.startswith("language_model.")]
+    groups = [{"params": image, "lr": settings.learning_rate}]
     if language:
         groups.append({"params": language, "lr": settings.language_model_learning_rate})
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.analysis.prefixes import readable
 from clipcap_lib.analysis.states import hidden_states
 from clipcap_lib.decoding.constraints import Caption
 from clipcap_lib.decoding.strategies import Contrastive
 from clipcap_lib.language_model import lm_head
-from clipcap_lib.model import ClipCapModel, readable
+from clipcap_lib.model import ClipCapModel
 
 
 @torch.inference_mode()
@@ -24,7 +25,7 @@ def contrastive_step(model: ClipCapModel, feature: Tensor, written: list[int], s
     """
     states = hidden_states(model, feature, written)
     probabilities = lm_head(model.language_model)(states[-1:]).float().softmax(-1)[0]
-    past = states if strategy.history == "all" else states[model.config.prefix_length :]
+    past = states if strategy.history == "all" else states[model.prefix_length :]
     rows = []
     for probability, token in zip(*(values.tolist() for values in probabilities.topk(strategy.k)), strict=True):
         state = hidden_states(model, feature, [*written, token])[-1]
@@ -41,7 +42,7 @@ def telling_step(
 ) -> tuple[int, int, pd.DataFrame]:
     """The first image, step and table of `contrastive_step` in which another token than the likeliest was written.
 
-    Where there is none, the last step that was looked at.
+    Where there is none, the last step that was looked at. `features` [N, D] are the embeddings that were captioned.
     """
     image, step, table = 0, 0, contrastive_step(model, features[0], [], strategy)
     for image, caption in enumerate(captions):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clipcap_lib.model import ClipCapModel, readable
+from clipcap_lib.model import ClipCapModel
 
 CLOSE = 0.7  # a mean cosine with the nearest tokens above this: words, or nearly
 
@@ -50,3 +50,8 @@ def interpret(model: ClipCapModel, features: Tensor, count: int = 4) -> PrefixMe
     same = (ids[:, :, 0] == ids[:, :, 0].mode(dim=0).values).float().mean().item()
     ratio = (prefix.norm(dim=-1).mean() / table.norm(dim=-1).mean()).item()
     return PrefixMeaning(nearest.rename_axis("position"), best[:, :, 0].mean().item(), ratio, same)
+
+
+def readable(model: ClipCapModel, token: int) -> str:
+    """A token as text that shows where a byte-level BPE has its space."""
+    return model.tokenizer.convert_ids_to_tokens(token).replace("Ġ", "␣")

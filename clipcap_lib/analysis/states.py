@@ -8,30 +8,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.analysis.prefixes import readable
 from clipcap_lib.analysis.results import Results
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import lm_head
-from clipcap_lib.model import ClipCapModel, readable
+from clipcap_lib.model import ClipCapModel
 from clipcap_lib.runs import Run
 
 
 @torch.inference_mode()
 def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
-    """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D]."""
+    """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D] or grid [T, D]."""
     words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
-    inputs = torch.cat([model.prefix(feature[None])[0].to(words.dtype), words])[None]
-    return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
+    prompt = model.prompt(feature[None])
+    inputs = torch.cat([prompt.prefix[0].to(words.dtype), words])[None]
+    with prompt.reading():
+        return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
 
 
 def token_similarity(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> np.ndarray:
-    """Cosine of every pair of last hidden states of one caption [T, T]: what contrastive search penalises."""
-    unit = F.normalize(hidden_states(model, feature, tokens)[model.config.prefix_length :], dim=-1)
+    """Cosines [T, T] of a caption's last hidden states behind an embedding [D]: what contrastive search penalises."""
+    unit = F.normalize(hidden_states(model, feature, tokens)[model.prefix_length :], dim=-1)
     return (unit @ unit.T).cpu().numpy()
 
 
 def isotropy(model: ClipCapModel, features: Tensor, captions: list[Caption]) -> float:
-    """1 − mean cosine of last hidden states of different tokens, over images [N, D] (Su & Collier 2023).
+    """One minus the mean cosine of last hidden states of different tokens, over images [N, D] (Su & Collier 2023).
 
     Near 0 all states point the same way and the penalty of contrastive search tells nothing apart. Captions of fewer
     than two tokens do not count; NaN where no caption has more.
@@ -53,7 +56,7 @@ def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.S
 
 @torch.inference_mode()
 def token_choices(model: ClipCapModel, feature: Tensor, caption: Caption, count: int = 4) -> pd.DataFrame:
-    """Why each token of a caption was written: a row a token, and one for its end where it came to one.
+    """Why each token of a caption of an embedding [D] was written: a row a token, and one for its end if it has one.
 
     Columns: token, probability, and others: the `count` likeliest other tokens with their probabilities.
     """
@@ -69,7 +72,7 @@ def token_choices(model: ClipCapModel, feature: Tensor, caption: Caption, count:
 
 def _probabilities(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
     """What may come after the prefix and after each token [T + 1, V]."""
-    states = hidden_states(model, feature, tokens)[model.config.prefix_length - 1 :]
+    states = hidden_states(model, feature, tokens)[model.prefix_length - 1 :]
     return lm_head(model.language_model)(states).float().softmax(-1)
 
 

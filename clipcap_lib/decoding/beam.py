@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding.constraints import Caption, ResolvedConstraints, log_probabilities
 from clipcap_lib.decoding.kv_cache import FinishedRows, PrefixDecoder
 from clipcap_lib.decoding.sampling import generate, most_probable
@@ -14,17 +15,17 @@ NEVER = float("-inf")  # the score of a hypothesis that does not count
 TIDY = 10  # steps between which cache columns that no beam uses stay: in long captions most of the cache
 
 
-def beam_search(model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, strategy: Beam) -> list[list[Caption]]:
-    """Continue prefixes [B, P, n] by the hypotheses of the highest score, the `n` best of each image first.
+def beam_search(model: ClipCapModel, prompt: Prompt, rules: ResolvedConstraints, strategy: Beam) -> list[list[Caption]]:
+    """Continue prompts of B images by the hypotheses of the highest score, the `n` best of each image first.
 
     The same hypotheses and scores as transformers' `generate(num_beams=…, early_stopping=False)`. All beams of an image
     are written into one row; a mask tells which positions are a beam's own past, so choosing parents moves no keys.
     Cache columns that no beam uses are dropped every few steps.
     """
     if strategy.width == 1:
-        return _one_beam(model, prefix, rules, strategy)
-    lm = PrefixDecoder(model.language_model, prefix, strategy.width * rules.limit, end_only=True)
-    found: list[list[Caption]] = [[] for _ in prefix]
+        return _one_beam(model, prompt, rules, strategy)
+    lm = PrefixDecoder(model.language_model, prompt, strategy.width * rules.limit, end_only=True)
+    found: list[list[Caption]] = [[] for _ in prompt.prefix]
     beams = _Beams(lm, rules, strategy)
     hidden = lm.prefix_hidden
     while True:
@@ -43,13 +44,13 @@ def beam_search(model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints,
             lm.drop_finished(finished)
             beams.drop_finished(finished)
         if beams.step % TIDY == 0:
-            lm.keep(prefix.shape[1], beams.tidy())
+            lm.keep(model.prefix_length, beams.tidy())
         hidden = lm.step(beams.latest, beams.mask)
 
 
-def _one_beam(model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, strategy: Beam) -> list[list[Caption]]:
+def _one_beam(model: ClipCapModel, prompt: Prompt, rules: ResolvedConstraints, strategy: Beam) -> list[list[Caption]]:
     """Greedy decoding, as in `generate`: it ends with the first stop token, and a penalty acts on the logits."""
-    captions = generate(model, prefix, rules, most_probable)
+    captions = generate(model, prompt, rules, most_probable)
     for (caption,) in captions:
         steps = caption.log_probabilities
         caption.score = sum(steps) / len(steps) ** strategy.length_penalty

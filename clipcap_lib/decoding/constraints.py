@@ -100,7 +100,7 @@ class GenerationState:
         return self.tokens[self.rows, : self.step]
 
     def add(self, tokens: Tensor, log_probabilities: Tensor, stopping: Tensor) -> bool:
-        """Note the tokens [rows in the batch] of a step, and which of them end their caption; whether any does."""
+        """Note a step's tokens [rows in the batch], their scores and which of them end a caption; whether any does."""
         self.tokens[self.rows, self.step] = tokens
         self.log_probabilities[self.rows, self.step] = log_probabilities
         self.step += 1
@@ -132,7 +132,7 @@ def positions_of(model: ClipCapModel) -> int | None:
 
 def _limit(model: ClipCapModel, constraints: Constraints, stops: tuple[int, ...]) -> int:
     positions = positions_of(model)
-    room = positions - model.config.prefix_length if positions else None
+    room = positions - model.prefix_length if positions else None
     limit = constraints.max_new_tokens
     if room is not None and room < 1:
         raise ValueError(f"the prefix takes all {positions} positions of the language model; shorten prefix_length")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding.constraints import Caption, GenerationState, ResolvedConstraints, log_probabilities
 from clipcap_lib.decoding.kv_cache import FIRST_ROOM, FinishedRows, PrefixDecoder
 from clipcap_lib.decoding.strategies import Contrastive, Magic
@@ -17,20 +18,20 @@ CandidateScorer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def contrastive_search(
-    model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, strategy: Contrastive | Magic,
+    model: ClipCapModel, prompt: Prompt, rules: ResolvedConstraints, strategy: Contrastive | Magic,
     scorer: CandidateScorer | None = None,
 ) -> list[list[Caption]]:  # fmt: skip
-    """Continue prefixes [B, P, n], each by the candidate that is likely and unlike its history.
+    """Continue prompts of B images, each by the one of candidates [rows, k] that is likely and unlike its history.
 
     All k candidates of a row are read side by side in one forward, each blind to the others; the chosen one's keys and
     values stay, and its hidden state gives the next logits.
     """
     k, most = strategy.k, max(strategy.k, strategy.n)
-    lm = PrefixDecoder(model.language_model, prefix, rules.limit + most)
+    lm = PrefixDecoder(model.language_model, prompt, rules.limit + most)
     lm.expand(strategy.n)
     before = lm.prefix_hidden.repeat_interleave(strategy.n, 0)
     past, mask = _History(before, rules.limit, strategy.history), _side_by_side(lm, most)
-    state = GenerationState(len(prefix), strategy.n, rules.limit, before.device)
+    state = GenerationState(len(prompt), strategy.n, rules.limit, before.device)
     # Of one row, for all its copies must have the same candidates to begin with.
     logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(strategy.n, 0)
     while True:

@@ -27,6 +27,7 @@ from clipcap_lib.decoding.strategies import (
 )
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.settings import ClipCapConfig
 
 __all__ = ["Caption", "Constraints", "decode", "to_text"]
 STANDARD = Constraints()
@@ -36,17 +37,21 @@ STANDARD = Constraints()
 def decode(
     model: ClipCapModel, features: Tensor, strategy: Strategy, constraints: Constraints = STANDARD,
     keys: Sequence[str] | None = None, judge: Encoder | None = None, utility: Utility | None = None,
-    batch_size: int = 128,
+    batch_size: int = 128, judged: Tensor | None = None,
 ) -> list[list[Caption]]:  # fmt: skip
-    """Caption image embeddings [N, D]: for each image its captions, the best first, or the search's own.
+    """Caption images by their features [N, D] or [N, T, D]: of each its captions, the best first, or the search's own.
 
     `keys` identify the images to the sampler (default: their position), so that a caption does not depend on the batch.
-    `judge` is the CLIP that made the features, for MAGIC and best-of-n; `utility` scores captions against one another,
-    for minimum Bayes risk. `batch_size` images are read at once, however many captions are written of each: it changes
+    `judge` is the CLIP that made the features, for MAGIC and best-of-n, and `judged` [N, width] its embeddings of the
+    images, if the features are not these; `utility` scores captions against one another, for minimum Bayes risk.
+    `batch_size` images are read at once, however many captions are written of each: it changes
     nothing but rounding. Raises `ValueError`, before any forward pass, on options that cannot be met.
     """
     rules = resolve_constraints(model, strategy, constraints, judge, utility)
     features = _checked(model, features)
+    judged = features if judged is None else judged.to(features.device)
+    if isinstance(strategy, Magic | BestOfN) and judged.ndim != 2:
+        raise ValueError(f"{strategy.name} compares texts with one embedding an image, not with a grid: give judged=")
     keys = list(keys) if keys is not None else [str(i) for i in range(len(features))]
     if len(keys) != len(features):
         raise ValueError(f"{len(features)} images but {len(keys)} keys")
@@ -56,7 +61,7 @@ def decode(
     with _evaluating(model):
         for start in range(0, len(features), batch_size):
             part = slice(start, start + batch_size)
-            found += _decode(model, features[part], strategy, rules, keys[part], judge, utility)
+            found += _decode(model, features[part], strategy, rules, keys[part], judge, judged[part], utility)
     return found
 
 
@@ -70,28 +75,29 @@ def resolve_constraints(
     if isinstance(strategy, MinimumBayesRisk) and utility is None:
         raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
     if isinstance(strategy, Magic | BestOfN):
-        _check_judge(strategy.name, model.config.clip_size, judge)
+        _check_judge(strategy.name, model.config, judge)
     return ResolvedConstraints(model, constraints, strategy)
 
 
-def _check_judge(name: str, clip_size: int, judge: Encoder | None) -> None:
+def _check_judge(name: str, config: ClipCapConfig, judge: Encoder | None) -> None:
     if judge is None or judge.encode_texts is None:
         raise ValueError(f"{name} needs an encoder that reads the captions (judge=): for English clip:ViT-B/32, say")
-    if judge.width != clip_size:
+    if config.features == "pooled" and judge.width != config.clip_size:
         raise ValueError(
-            f"{name}: {judge.name} has width {judge.width}, not the {clip_size} of the features; "
+            f"{name}: {judge.name} has width {judge.width}, not the {config.clip_size} of the features; "
             "judge by the encoder that made them"
         )
 
 
 def _checked(model: ClipCapModel, features: Tensor) -> Tensor:
-    """Features [N, D] on the mapping network's device and in its dtype."""
-    expected, shape = model.config.clip_size, list(features.shape)
-    if len(shape) != 2 or shape[1] != expected:
-        raise ValueError(f"features must be [images, {expected}], as {model.config.encoder} makes them, not {shape}")
-    if not (fine := features.isfinite().all(-1)).all():
+    """Features [N, D] or [N, T, D] on the model's device and in its dtype."""
+    expected, shape = model.config.feature_shape, list(features.shape)
+    if tuple(shape[1:]) != expected:
+        needed = ", ".join(map(str, expected))
+        raise ValueError(f"features must be [images, {needed}], as {model.config.encoder} makes them, not {shape}")
+    if not (fine := features.isfinite().flatten(1).all(-1)).all():
         raise ValueError(f"the features of image {int(fine.int().argmin())} are not finite numbers; extract them again")
-    weight = next(model.mapper.parameters())
+    weight = model.language_model.get_input_embeddings().weight
     return features.to(weight.device, weight.dtype)
 
 
@@ -111,26 +117,26 @@ def _evaluating(model: ClipCapModel) -> Iterator[None]:
 
 def _decode(
     model: ClipCapModel, features: Tensor, strategy: Strategy, rules: ResolvedConstraints, keys: list[str],
-    judge: Encoder | None, utility: Utility | None,
+    judge: Encoder | None, judged: Tensor, utility: Utility | None,
 ) -> list[list[Caption]]:  # fmt: skip
-    prefix, text = model.prefix(features), partial(to_text, model.tokenizer)
+    prompt, text = model.prompt(features), partial(to_text, model.tokenizer)
     match strategy:
         case Beam():
-            captions = beam_search(model, prefix, rules, strategy)
+            captions = beam_search(model, prompt, rules, strategy)
         case Contrastive():
-            captions = contrastive_search(model, prefix, rules, strategy)
+            captions = contrastive_search(model, prompt, rules, strategy)
         case Magic():
-            scorer = clip_scorer(features.repeat_interleave(strategy.n, 0), judge, strategy.beta, text)
-            captions = contrastive_search(model, prefix, rules, strategy, scorer)
+            scorer = clip_scorer(judged.repeat_interleave(strategy.n, 0), judge, strategy.beta, text)
+            captions = contrastive_search(model, prompt, rules, strategy, scorer)
         case _:
             select = token_selector(strategy, keys, rules.limit, model.device)
-            captions = generate(model, prefix, rules, select, strategy.n)
+            captions = generate(model, prompt, rules, select, strategy.n)
     for row in captions:
         for caption in row:
             caption.text = text(caption.tokens)
     match strategy:
         case BestOfN():
-            return rank_by_clip(captions, features, judge)
+            return rank_by_clip(captions, judged, judge)
         case MinimumBayesRisk():
             return rank_by_agreement(captions, utility)
         case Sample():

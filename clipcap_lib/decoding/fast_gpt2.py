@@ -55,7 +55,7 @@ class Affine:
         return torch.mm(x, self.weight) if self.bias is None else torch.addmm(self.bias, x, self.weight)
 
     def gelu(self, x: Tensor) -> Tensor:
-        """GELU of the product, in its tanh form (Hendrycks & Gimpel 2016)."""
+        """GELU of the product [rows, m], in its tanh form (Hendrycks & Gimpel 2016)."""
         return self._by_onednn(x, "gelu", "tanh") if self._is_much(x.shape[0]) else F.gelu(self(x), approximate="tanh")
 
     def _is_much(self, rows: int) -> bool:
@@ -108,18 +108,19 @@ class Gpt2Step:
         ]  # fmt: skip
 
     def __call__(
-        self, inputs: Tensor, positions: slice, mask: Tensor | None, cache: Cache, end_only: bool = False
-    ) -> Tensor:
+        self, inputs: Tensor, positions: slice, mask: Tensor | None, cache: Cache, end_only: bool = False,
+        look: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
         """Last hidden states [rows, k, n] of `inputs` [rows, k, n] behind what `cache` holds, which grows by them.
 
-        `positions` are k, or one for all; `mask` is additive, or `None` where every key is seen. `end_only` asks for
-        the state of the last position, which sees every key, alone: [rows, 1, n].
+        `positions` are k, or one for all; `mask` [rows or 1, 1, k, length + k] is additive, `None` where every key is
+        seen. `end_only` asks for the state of the last position, which sees every key, alone: [rows, 1, n].
         """
         rows, k, width = inputs.shape
         if mask is not None:
             mask = _for_each_head(mask, self.heads)
         hidden = (inputs + self.wpe[positions]).reshape(-1, width)
-        for block, layer in zip(self.blocks, cache.layers, strict=True):
+        for number, (block, layer) in enumerate(zip(self.blocks, cache.layers, strict=True)):
             joint = block.c_attn(block.ln_1(hidden)).view(rows, k, 3, self.heads, width // self.heads)
             query, key, value = joint.permute(2, 0, 3, 1, 4).unbind()
             states = layer.update(key, value)
@@ -127,6 +128,8 @@ class Gpt2Step:
                 query, mask, hidden = query[:, :, -1:], None, hidden.view(rows, k, width)[:, -1]
             mixed = _attend(query, *states, mask)
             hidden += block.c_proj(mixed.transpose(1, 2).reshape(-1, width))
+            if look:
+                hidden += look(number, hidden.view(rows, -1, width)).flatten(0, 1)
             hidden += block.mlp_c_proj(block.c_fc(block.ln_2(hidden)))
         return self.ln_f(hidden).view(rows, -1, width)
 

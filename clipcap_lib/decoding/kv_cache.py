@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.language_model import lm_head
 
 try:
@@ -123,13 +124,14 @@ class _InPlaceLayer(CacheLayerMixin):
 
 
 class PrefixDecoder:
-    """Decodes the rows of one batch behind their prefixes with a language model.
+    """Decodes the rows of one batch behind their prompts with a language model.
 
-    `prefix` [B, P, n] is read once. `beside` bounds the positions kept beside it, candidates and beams included.
+    The prefixes [B, P, n] are read once. `beside` bounds the positions kept beside it, candidates and beams included.
     `prefix_hidden` [B, P, n] are its last hidden states; with `end_only`, that of the last position, [B, 1, n].
     """
 
-    def __init__(self, language_model: nn.Module, prefix: Tensor, beside: int, end_only: bool = False) -> None:
+    def __init__(self, language_model: nn.Module, prompt: Prompt, beside: int, end_only: bool = False) -> None:
+        self.prompt, prefix = prompt, prompt.prefix
         self.embed, self.head = (
             language_model.get_input_embeddings(),
             lm_head(language_model, fast_head(language_model)),
@@ -170,16 +172,17 @@ class PrefixDecoder:
         self.position = positions.stop
         if self.fast_step:
             mask = mask if after_prefix else _causal(inputs)
-            return self.fast_step(inputs, positions, mask, self.cache, end_only)
+            return self.fast_step(inputs, positions, mask, self.cache, end_only, self.prompt.look)
         if after_prefix and mask is None:
             mask = inputs.new_zeros(1, 1, 1, self.length + k)
         if mask is not None:
             # XGLM wants a mask for every row; kernels of a GPU want it to begin where memory is aligned.
             mask = mask.contiguous().expand(len(inputs), -1, -1, -1)
-        hidden = self.body(
-            inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
-            position_ids=torch.arange(positions.start, positions.stop, device=inputs.device).expand(1, k),
-        ).last_hidden_state  # fmt: skip
+        with self.prompt.reading():
+            hidden = self.body(
+                inputs_embeds=inputs, attention_mask=mask, past_key_values=self.cache, use_cache=True,
+                position_ids=torch.arange(positions.start, positions.stop, device=inputs.device).expand(1, k),
+            ).last_hidden_state  # fmt: skip
         return hidden[:, -1:] if end_only else hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -190,6 +193,7 @@ class PrefixDecoder:
         """Repeat each row `copies` times behind the same prefix."""
         if copies > 1:
             self._move(copies, self.room)
+            self.prompt = self.prompt.repeat(copies)
 
     def _move(self, copies: int, room: int) -> None:
         self.room = min(self.capacity, room)
@@ -200,9 +204,10 @@ class PrefixDecoder:
         """Remove finished rows from the batch."""
         for memory in self.memories.values():
             memory.drop_finished(finished, self.length)
+        self.prompt = self.prompt.drop_finished(finished.apply)
 
     def keep(self, start: int, places: Tensor) -> None:
-        """Of the positions from `start` on, keep those at `places` [rows, n] behind it, in that order."""
+        """Of the positions from `start` on, keep those at `places` [rows, kept] behind it, in that order."""
         for memory in self.memories.values():
             memory.keep(start, places)
         for layer in self.cache.layers:

@@ -34,7 +34,7 @@ def _ranked(captions: list[Caption], scores: list[float]) -> list[Caption]:
 
 
 def clip_scorer(features: Tensor, judge: Encoder, beta: float, to_text: Callable[[list[int]], str]) -> CandidateScorer:
-    """MAGIC's bonus [rows, k]: β · softmax over candidates of logit scale × CLIP(image) · CLIP(text + candidate)."""
+    """MAGIC's bonus [rows, k]: β · softmax over candidates of logit scale × image [N, D] · CLIP(text + candidate)."""
     images = F.normalize(features.float(), dim=-1)
 
     def bonus(rows: Tensor, written: Tensor, candidates: Tensor) -> Tensor:

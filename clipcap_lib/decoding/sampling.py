@@ -15,6 +15,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding.constraints import Caption, GenerationState, ResolvedConstraints, log_probabilities
 from clipcap_lib.decoding.kv_cache import FinishedRows, PrefixDecoder
 from clipcap_lib.decoding.strategies import Greedy, Sampling
@@ -26,13 +27,13 @@ UNSURE = 1e-5  # a cumulative probability this near to top_p: let the library's 
 
 
 def generate(
-    model: ClipCapModel, prefix: Tensor, rules: ResolvedConstraints, choose: TokenSelector, copies: int = 1
+    model: ClipCapModel, prompt: Prompt, rules: ResolvedConstraints, choose: TokenSelector, copies: int = 1
 ) -> list[list[Caption]]:
-    """Continue prefixes [B, P, n], `copies` times each, by the token that `choose` picks from the allowed logits."""
-    lm = PrefixDecoder(model.language_model, prefix, rules.limit, end_only=True)
+    """Continue prompts of B images, `copies` times each, by the token `choose` picks from allowed logits [rows, V]."""
+    lm = PrefixDecoder(model.language_model, prompt, rules.limit, end_only=True)
     lm.expand(copies)
     logits = lm.logits(lm.prefix_hidden[:, -1]).repeat_interleave(copies, 0)
-    state = GenerationState(len(prefix), copies, rules.limit, logits.device)
+    state = GenerationState(len(prompt), copies, rules.limit, logits.device)
     while True:
         own = log_probabilities(logits)
         tokens = choose(rules.apply(logits, state.written), state)
@@ -48,7 +49,7 @@ def generate(
 
 
 def token_selector(strategy: Greedy | Sampling, keys: list[str], limit: int, device: torch.device) -> TokenSelector:
-    """The function by which a strategy picks a token a row; rows are the captions of the first key, of the second, …"""
+    """How a strategy picks tokens [rows] from logits [rows, V]; rows are captions of the first key, of the second, …"""
     if isinstance(strategy, Greedy):
         return partial(most_probable, copies=strategy.n)
     names = [f"{strategy.seed} {key} {number}" for key in keys for number in range(strategy.n)]
@@ -69,7 +70,7 @@ def _uniform(name: str, count: int) -> Tensor:
 
 
 def draw(logits: Tensor, strategy: Sampling, uniform: Tensor) -> Tensor:
-    """Token ids [rows] by the inverse of the filtered cumulative distribution at `uniform` [rows] in [0, 1)."""
+    """Token ids [rows] of logits [rows, V], where the filtered probabilities add up to `uniform` [rows] in [0, 1)."""
     tokens = torch.empty(len(logits), dtype=torch.long, device=logits.device)
     for rows, scores, ids in filtered(logits, strategy):
         cumulative = scores.double().softmax(-1).cumsum(-1)
@@ -79,10 +80,10 @@ def draw(logits: Tensor, strategy: Sampling, uniform: Tensor) -> Tensor:
 
 
 def filtered(logits: Tensor, strategy: Sampling) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """What may be drawn: in parts of the batch, rows, scores with the rest at −∞, and token ids of the scores' columns.
+    """What may be drawn of logits [rows, V]: for some rows [r] at a time scores [r, m], the rest at −∞, and ids [r, m].
 
     The same distribution as that of transformers' warpers, but only the likeliest tokens are sorted where they decide.
-    A row that they leave open goes on alone; without ids the columns are the vocabulary.
+    A row that they leave open goes on alone; without token ids, the m columns are the vocabulary.
     """
     if strategy.temperature != 1:
         logits = TemperatureLogitsWarper(strategy.temperature)(None, logits)

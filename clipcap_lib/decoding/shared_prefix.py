@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding.kv_cache import PrefixDecoder
 from clipcap_lib.packing import additive_mask
 from clipcap_lib.system import first_line
@@ -38,7 +39,7 @@ def _greatest_difference(language_model: nn.Module) -> float:
     ids = torch.linspace(1, embed.num_embeddings - 1, 5, device=embed.weight.device).long()[None]
     first, second = ids[:, [0, 1, 2, 4]], ids[:, [0, 1, 3]]  # one caption reads 2 and 4, the other 3
     separate = [language_model(inputs_embeds=embed(row)).logits[0] for row in (first, second)]
-    lm = PrefixDecoder(language_model, embed(ids[:, :2]), 3)
+    lm = PrefixDecoder(language_model, Prompt(embed(ids[:, :2])), 3)
     side_by_side, after_first = _mask([[1, 1, 1, 0], [1, 1, 0, 1]], lm), _mask([[1, 1, 1, 0, 1]], lm)
     states = [lm.prefix_hidden, lm.step(ids[:, 2:4], side_by_side), lm.step(ids[:, 4:], after_first)]
     shared = lm.logits(torch.cat(states, dim=1)[0])[[0, 1, 2, 4, 0, 1, 3]]

@@ -32,7 +32,7 @@ def dry_run(experiment: Experiment) -> int:
 
 
 def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
-    model = ClipCapModel.build(ClipCapConfig.of(experiment.models, mapping, tuning, CLIP_SIZE))
+    model = ClipCapModel.build(ClipCapConfig.for_features(experiment.models, mapping, tuning, (CLIP_SIZE,)))
     decoding = experiment.decoding
     named = map(parse_strategy, (decoding.strategy, *decoding.strategies))
     for strategy in (*named, Contrastive(k=max(decoding.grid_k), alpha=0)):
@@ -43,10 +43,10 @@ def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
 def _train_a_step(model: ClipCapModel, experiment: Experiment) -> None:
     """On the longest caption that the settings let in."""
     longest, positions = experiment.models.max_caption_tokens, positions_of(model)
-    if positions and longest > (room := positions - model.config.prefix_length + 1):  # the last token is never read
+    if positions and longest > (room := positions - model.prefix_length + 1):  # the last token is never read
         raise ValueError(f"max_caption_tokens is {longest}, but {positions} positions less the prefix allow {room}")
     own_end = experiment.models.stop_token is None
     tokens = tokenize_captions(["a " * longest], [0], model.tokenizer, longest, append_end=own_end)
     padding = Padding.of(model.tokenizer, tokens) if experiment.training.padding_in_loss else None
-    packed = pack([[tokens.caption(0)]], model.config.prefix_length, padding)
+    packed = pack([[tokens.caption(0)]], model.prefix_length, padding)
     model.loss(torch.randn(1, CLIP_SIZE), packed).backward()

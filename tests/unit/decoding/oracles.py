@@ -29,7 +29,7 @@ class Letters:
     """A tokenizer of one character a token, whose token 2 ends a text."""
 
     sep_token_id, sep_token, unk_token_id, pad_token_id = STOP, None, 1, 0
-    eos_token_id = mask_token_id = cls_token_id = None
+    eos_token_id = mask_token_id = cls_token_id = bos_token_id = None
 
     def decode(self, tokens, skip_special_tokens):
         return "".join(chr(0x4E00 + token) for token in tokens)

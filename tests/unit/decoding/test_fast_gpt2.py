@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from oracles import FEATURES, VOCABULARY, captioner, random_model
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, OPTConfig
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding import fast_gpt2
 from clipcap_lib.decoding.fast_gpt2 import Affine, is_plain_gpt2
 from clipcap_lib.decoding.kv_cache import PrefixDecoder
@@ -20,7 +21,7 @@ def test_the_fast_step_equals_the_models_own_forward(candidates):
     """Step by step, with and without a mask, against transformers' forward on a cache of its own."""
     model, generator = captioner("gpt2"), torch.Generator().manual_seed(0)
     prefix, embed = model.prefix(FEATURES[:3]), model.language_model.get_input_embeddings()
-    lm, cache = PrefixDecoder(model.language_model, prefix, 40), DynamicCache()
+    lm, cache = PrefixDecoder(model.language_model, Prompt(prefix), 40), DynamicCache()
     body = model.language_model.base_model
     assert lm.fast_step
     read = body(inputs_embeds=prefix, past_key_values=cache).last_hidden_state

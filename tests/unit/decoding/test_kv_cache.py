@@ -7,6 +7,7 @@ import pytest
 import torch
 from oracles import FEATURES, KEYS, STRATEGIES, TWELVE, Judge, agreement, captioner, families, tokens
 
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding import contrastive, kv_cache
 from clipcap_lib.decoding.decode import decode
 from clipcap_lib.decoding.kv_cache import FinishedRows, PrefixDecoder
@@ -18,7 +19,7 @@ from clipcap_lib.decoding.strategies import describe
 def test_a_prefix_read_for_its_end_alone_leaves_the_same_keys_and_values(family):
     model = captioner(family)
     prefix = model.prefix(FEATURES[:3])
-    whole, end = (PrefixDecoder(model.language_model, prefix, 4, end_only=only) for only in (False, True))
+    whole, end = (PrefixDecoder(model.language_model, Prompt(prefix), 4, end_only=only) for only in (False, True))
     assert whole.prefix_hidden.shape == prefix.shape
     torch.testing.assert_close(end.prefix_hidden, whole.prefix_hidden[:, -1:], atol=1e-5, rtol=1e-5)
     for mine, other in zip(end.cache.layers, whole.cache.layers, strict=True):
@@ -40,7 +41,7 @@ def test_a_cache_that_grows_changes_nothing(family, strategy, monkeypatch):
 def test_a_limit_of_many_positions_costs_no_memory_before_they_are_used():
     model = captioner("gpt2")
     prefix = model.prefix(FEATURES[:1])
-    lm = PrefixDecoder(model.language_model, prefix, 10**6)
+    lm = PrefixDecoder(model.language_model, Prompt(prefix), 10**6)
     assert lm.cache.layers[0].keys.shape[2] < 1000
     assert contrastive._History(lm.prefix_hidden, 10**6, "all").states.shape[1] < 1000
 
@@ -54,7 +55,7 @@ def test_rows_that_leave_make_room_without_moving_those_that_stay():
 @families
 def test_the_memory_of_a_search_is_free_when_it_ends(family):
     model = captioner(family)
-    lm = PrefixDecoder(model.language_model, model.prefix(FEATURES[:1]), 10)
+    lm = PrefixDecoder(model.language_model, model.prompt(FEATURES[:1]), 10)
     (memory,) = map(weakref.ref, lm.memories.values())
     gc.disable()
     try:
