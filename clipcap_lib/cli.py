@@ -232,9 +232,9 @@ def _print_captions(name: str, captions: "list[Caption]", how: Strategy) -> None
 @app.command()
 def score(
     captions: Annotated[
-        Path, typer.Argument(help="COCO result JSON, `caption --json`'s lines, or id<TAB>caption lines")
+        Path, typer.Argument(help="COCO results, the lines of `caption --json`, id<TAB>caption, or any caption format")
     ],
-    references: Annotated[Path, typer.Argument(help="COCO annotations JSON, or id<TAB>caption lines, several an id")],
+    references: Annotated[Path, typer.Argument(help="captions in any format of data/README.md, several an image")],
     language: Annotated[str, typer.Option(help="zh or en")],
     tokeniser: Annotated[
         str | None, typer.Option(help="zh: jieba or char; en: ptb or ptb-java; default: the first")

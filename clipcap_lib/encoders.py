@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
+from typing import Literal
 
 import torch
 from PIL import Image
@@ -17,6 +18,8 @@ from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip, load_clip
 from clipcap_lib.settings import Language
 from clipcap_lib.system import best_device, no_progress_bars
 
+FeatureKind = Literal["pooled", "grid"]
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -25,7 +28,8 @@ class Encoder:
     `preprocess` turns a picture into a tensor [3, input_size, input_size]; `encode_images` maps [B, 3, S, S] to
     [B, width] float32 in main memory, not normalised; `encode_texts` maps B strings to [B, width], or is `None`;
     `logit_scale` is what cosines of the two were multiplied by in training. `fingerprint` identifies weights and
-    preprocessing together: features of different fingerprints must not be mixed.
+    preprocessing together: features of different fingerprints must not be mixed. `encode_grid` maps the same pixels to
+    the image's tokens [B, T, D], before they are pooled or projected; `grid` is (T, D).
     """
 
     name: str
@@ -36,6 +40,18 @@ class Encoder:
     encode_images: Callable[[Tensor], Tensor]
     encode_texts: Callable[[list[str]], Tensor] | None
     logit_scale: float
+    encode_grid: Callable[[Tensor], Tensor] | None = None
+    grid: tuple[int, int] = (0, 0)
+
+    def shape(self, kind: FeatureKind) -> tuple[int, ...]:
+        """The shape of a picture's features: (width,), or (T, D) of a grid; raises `ValueError` where there is none."""
+        if kind == "grid" and self.encode_grid is None:
+            raise ValueError(f"{self.name} makes one embedding a picture and no grid of tokens; use features: pooled")
+        return self.grid if kind == "grid" else (self.width,)
+
+    def encode(self, pixels: Tensor, kind: FeatureKind) -> Tensor:
+        """The features of pictures [B, 3, S, S]: embeddings [B, width], or tokens [B, T, D]."""
+        return self.encode_grid(pixels) if kind == "grid" else self.encode_images(pixels)
 
     def judging(self, language: Language) -> "Encoder":
         """The same encoder, without its text side where that cannot read the language of the captions."""
@@ -81,9 +97,29 @@ def _load_openai(name: str, model_name: str, device: str) -> Encoder:
     def encode_images(pixels: Tensor) -> Tensor:
         return model.encode_image(pixels.to(device, memory_format=torch.channels_last)).float().cpu()
 
-    width, size = model.text_projection.shape[1], model.visual.input_resolution
-    stamp = _fingerprint(model, (type(model).__name__, size))
-    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, _scale(model))
+    def encode_grid(pixels: Tensor) -> Tensor:
+        pixels = pixels.to(device, model.dtype, memory_format=torch.channels_last)
+        return _openai_grid(model.visual, pixels).float().cpu()
+
+    width, size, scale = model.text_projection.shape[1], model.visual.input_resolution, _scale(model)
+    stamp, grid = _fingerprint(model, (type(model).__name__, size)), _openai_grid_shape(model.visual)
+    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, scale, encode_grid, grid)
+
+
+def _openai_grid(visual: nn.Module, pixels: Tensor) -> Tensor:
+    """What a ResNet pools by attention; the tokens a ViT ends with, of which its own `forward` keeps the first."""
+    if hasattr(visual, "attnpool"):
+        return nn.Sequential(*visual.children())[:-1](pixels).flatten(2).transpose(1, 2)
+    patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    tokens = torch.cat([visual.class_embedding.to(pixels.dtype).expand(len(pixels), 1, -1), patches], 1)
+    tokens = visual.ln_pre(tokens + visual.positional_embedding.to(pixels.dtype))
+    return visual.ln_post(visual.transformer(tokens.transpose(0, 1)).transpose(0, 1))
+
+
+def _openai_grid_shape(visual: nn.Module) -> tuple[int, int]:
+    if hasattr(visual, "attnpool"):
+        return tuple(visual.attnpool.positional_embedding[1:].shape)  # the first is that of the mean
+    return tuple(visual.positional_embedding.shape)
 
 
 def _open_clip(name: str, model_name: str, device: str) -> tuple[CLIP, Callable]:
@@ -105,8 +141,14 @@ def _load_transformers(name: str, model_name: str, device: str) -> Encoder:
     def preprocess(image: Image.Image) -> Tensor:
         return processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
 
+    def vision(pixels: Tensor) -> object:
+        return model.get_image_features(pixel_values=pixels.to(device, model.dtype))
+
     def encode_images(pixels: Tensor) -> Tensor:
-        return _pooled(model.get_image_features(pixel_values=pixels.to(device, model.dtype)))
+        return _pooled(vision(pixels))
+
+    def encode_grid(pixels: Tensor) -> Tensor:
+        return vision(pixels).last_hidden_state.float().cpu()
 
     def encode_texts(texts: list[str]) -> Tensor:
         # SigLIP was trained with padding to the full length; the others mask it.
@@ -117,9 +159,12 @@ def _load_transformers(name: str, model_name: str, device: str) -> Encoder:
     blank = preprocess(Image.new("RGB", (8, 8)))
     if blank.ndim != 3:  # SigLIP 2 NaFlex makes patches of any picture
         raise ValueError(f"encoder {name!r}: {type(model).__name__} has no fixed input size; take a variant with one")
-    width = encode_images(blank[None]).shape[-1]
+    seen, size, scale = vision(blank[None]), blank.shape[-1], _scale(model)
+    tokens = getattr(seen, "last_hidden_state", None)
+    grid = tuple(tokens.shape[1:]) if tokens is not None and tokens.ndim == 3 else (0, 0)
+    width, encode_grid = _pooled(seen).shape[-1], encode_grid if any(grid) else None
     stamp = _fingerprint(model, processor.image_processor)  # a tokenizer shows the folder it came from
-    return Encoder(name, width, blank.shape[-1], stamp, preprocess, encode_images, encode_texts, _scale(model))
+    return Encoder(name, width, size, stamp, preprocess, encode_images, encode_texts, scale, encode_grid, grid)
 
 
 def _open_transformers(name: str, model_name: str, dtype: torch.dtype | str) -> tuple[nn.Module, ProcessorMixin]:

@@ -1,4 +1,4 @@
-"""A resumable, memory-mapped float16 store of image embeddings that several processes may write at once."""
+"""A resumable, memory-mapped float16 store of image features that several processes may write at once."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clipcap_lib.digests import MANIFEST, bytes_digest, file_digests
-from clipcap_lib.encoders import Encoder
+from clipcap_lib.encoders import Encoder, FeatureKind
 from clipcap_lib.images import open_picture
 
 OLDER = ("vectors.f16", "digests.txt")  # the store of earlier versions
@@ -23,13 +23,13 @@ OLDER = ("vectors.f16", "digests.txt")  # the store of earlier versions
 
 @dataclass(frozen=True)
 class Rows:
-    """Embeddings [rows, D] that lie in several memory-mapped files, numbered through; `rows[numbers]` reads some."""
+    """Features [rows, D] or [rows, T, D] in memory-mapped files, numbered through; `rows[numbers]` reads only those."""
 
     parts: list[np.ndarray]
-    width: int
+    shape: tuple[int, ...]  # of one row
 
     def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
-        found, start = np.empty((len(numbers), self.width), np.float16), 0
+        found, start = np.empty((len(numbers), *self.shape), np.float16), 0
         for part in self.parts:
             here = (numbers >= start) & (numbers < start + len(part))
             found[here] = part[numbers[here] - start]
@@ -39,9 +39,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Features:
-    """Embeddings of images in the order they were asked for: `vectors` [rows, D] by row number, `rows` [images].
+    """Features of images in the order they were asked for: `vectors` by row number, `rows` [images].
 
-    `vectors` is one array or memory map, or the `Rows` of a store.
+    `vectors` [rows, D], or [rows, T, D] of a grid, is one array or memory map, or the `Rows` of a store.
     """
 
     vectors: np.ndarray | Rows
@@ -53,9 +53,9 @@ class Features:
         return len(self.rows)
 
     def tensor(self, positions: Iterable[int] | slice = slice(None)) -> Tensor:
-        """The embeddings at these positions as float32 [n, D]."""
+        """The features at these positions as float32 [n, D], or [n, T, D] of a grid."""
         index = positions if isinstance(positions, slice) else np.fromiter(positions, dtype=np.int64)
-        return torch.from_numpy(self.vectors[self.rows[index]].astype(np.float32))
+        return torch.from_numpy(self.vectors[self.rows[index]]).float()  # numpy takes ten times as long
 
 
 class _Pictures(Dataset):
@@ -75,36 +75,42 @@ class _Pictures(Dataset):
 
 def extract_features(
     encoder: Encoder, paths: Sequence[str | Path], store: Path, batch_size: int = 128,
-    workers: int | None = None,
+    workers: int | None = None, kind: FeatureKind = "pooled",
 ) -> Features:  # fmt: skip
     """Embed images, computing only those whose bytes this encoder has not seen; returns them in the order of `paths`.
 
-    `workers` processes decode and resize pictures, by default one for two cores.
+    `workers` processes decode and resize pictures, by default one for two cores. `kind`: each picture's embedding
+    [D], or its grid of tokens [T, D].
 
-    The store is a folder per encoder fingerprint, beside the manifest of `digests`. Each call that computes something
-    adds a file `*.rows` of its own, batch by batch: records of a checksum, the digest of the picture's bytes and its
-    vector. No file has two writers, so none needs a lock, and a row that a kill, a full disk or a copy taken too early
-    has damaged is computed again. What two processes compute at once stands there twice, and the older one is used.
-    Memory is under 500 bytes an image, vectors apart.
-    Raises `ValueError` naming a picture that cannot be read, or that changed while it was read.
+    The store is a folder per encoder fingerprint and kind, beside the manifest of `digests`. Each call that computes
+    something adds a file `*.rows` of its own, batch by batch: records of a checksum, the digest of the picture's bytes
+    and its features. No file has two writers, so none needs a lock, and a row that a kill, a full disk or a copy taken
+    too early has damaged is computed again. What two processes compute at once stands there twice, and the older one
+    is used. Memory is under 500 bytes an image, features apart.
+    Raises `ValueError` naming a picture that cannot be read or changed while it was read, or an encoder without a grid.
     """
     started = time.perf_counter()
-    folder = store / encoder.fingerprint
+    shape, folder = encoder.shape(kind), store / (encoder.fingerprint + "-grid" * (kind == "grid"))
     folder.mkdir(parents=True, exist_ok=True)
     _say_what_is_older(folder)
     digests = file_digests(paths, store / MANIFEST)
-    known, vectors = _open(folder, encoder.width)
+    known, vectors = _open(folder, shape)
     rows = _rows_of(digests, known)
     absent = np.flatnonzero(rows < 0)
     missing = absent[np.sort(np.unique(digests[absent], return_index=True)[1])]
     if len(missing):
         workers = max(1, (os.cpu_count() or 1) // 2) if workers is None else workers
-        _append(folder, encoder, [paths[i] for i in missing], batch_size, workers)
-        known, vectors = _open(folder, encoder.width)
+        _append(folder, encoder, [paths[i] for i in missing], batch_size, workers, kind)
+        known, vectors = _open(folder, shape)
         rows = _rows_of(digests, known)
         if (lost := np.flatnonzero(rows < 0)).size:
             raise ValueError(f"{paths[lost[0]]} changed while it was read; start again when nothing writes to it")
     return Features(vectors, rows, time.perf_counter() - started, len(missing))
+
+
+def bytes_needed(encoder: Encoder, images: int, kind: FeatureKind = "pooled") -> int:
+    """The size of a store of as many pictures, in bytes."""
+    return images * _record(encoder.shape(kind)).itemsize
 
 
 def _say_what_is_older(folder: Path) -> None:
@@ -126,20 +132,20 @@ def _rows_of(digests: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.where(known[rows] == digests, rows, -1)
 
 
-def _record(width: int) -> np.dtype:
-    return np.dtype([("check", "<u4"), ("digest", "S32"), ("vector", "<f2", (width,))])
+def _record(shape: tuple[int, ...]) -> np.dtype:
+    return np.dtype([("check", "<u4"), ("digest", "S32"), ("vector", "<f2", shape)])
 
 
-def _open(folder: Path, width: int) -> tuple[np.ndarray, Rows]:
+def _open(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, Rows]:
     """The digest [rows] of every row, empty for a damaged one, and the rows; oldest file first."""
     known, parts = [np.empty(0, "S32")], []
     for path in sorted(folder.glob("*.rows")):
         # A kill can leave half a record at the end.
-        if count := path.stat().st_size // _record(width).itemsize:
-            records = np.memmap(path, _record(width), "r", shape=count)
+        if count := path.stat().st_size // _record(shape).itemsize:
+            records = np.memmap(path, _record(shape), "r", shape=count)
             known.append(np.where(_whole(path, records), records["digest"], b""))
             parts.append(records["vector"])
-    return np.concatenate(known), Rows(parts, width)
+    return np.concatenate(known), Rows(parts, shape)
 
 
 def _whole(path: Path, records: np.ndarray) -> np.ndarray:
@@ -157,14 +163,16 @@ def _checks(records: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _append(folder: Path, encoder: Encoder, paths: list[str | Path], batch_size: int, workers: int) -> None:
+def _append(
+    folder: Path, encoder: Encoder, paths: list[str | Path], batch_size: int, workers: int, kind: FeatureKind
+) -> None:  # fmt: skip
     batches = DataLoader(
         _Pictures(paths, encoder), batch_size=batch_size, num_workers=workers if len(paths) > batch_size else 0
     )
     # The time comes first in the name, so that of two rows for one picture the older is found first.
     path = folder / f"{time.time_ns():020d}-{uuid4().hex[:8]}.rows"
     for number, (digests, pixels) in enumerate(batches):
-        vectors = encoder.encode_images(pixels).numpy().astype(np.float16)
+        vectors = encoder.encode(pixels, kind).numpy().astype(np.float16)
         if not np.isfinite(vectors).all():
             at = paths[number * batch_size]
             raise ValueError(f"{encoder.name} gave numbers outside float16 for an image among {at} …")
@@ -173,7 +181,7 @@ def _append(folder: Path, encoder: Encoder, paths: list[str | Path], batch_size:
 
 
 def _as_records(digests: Sequence[str], vectors: np.ndarray) -> np.ndarray:
-    records = np.zeros(len(vectors), _record(vectors.shape[1]))
+    records = np.zeros(len(vectors), _record(vectors.shape[1:]))
     records["digest"], records["vector"] = digests, vectors
     records["check"] = _checks(records)
     return records

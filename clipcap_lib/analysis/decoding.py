@@ -34,10 +34,14 @@ TAIL_RESAMPLES = 10_000  # ten comparisons leave half a percent to both tails of
 
 @dataclass(frozen=True)
 class DecodingStudy:
-    """The images all strategies caption: embeddings [N, D], ids, their references, and what judges need."""
+    """The images all strategies caption: what the model reads of them, ids, their references, and what judges need.
+
+    `features` are [N, D], or [N, T, D] of a grid; `embeddings` [N, D].
+    """
 
     model: ClipCapModel
     features: Tensor
+    embeddings: Tensor
     keys: list[str]
     references: dict[str, list[str]]
     language: Language
@@ -52,9 +56,11 @@ class DecodingStudy:
         corpus, language = results.corpus, results.language
         keys = corpus.test_images(images)["image_id"].tolist()
         train = corpus.table.loc[corpus.table["split"] == "train", "caption"]
+        model = ClipCapModel.from_pretrained(results.best.folder / "model")
         return cls(
-            model=ClipCapModel.from_pretrained(results.best.folder / "model"),
-            features=results.embeddings(images),
+            model=model,
+            features=results.features(model, images),
+            embeddings=results.embeddings(images),
             keys=keys,
             references=corpus.references()[keys].to_dict(),
             language=language,
@@ -70,9 +76,9 @@ class DecodingStudy:
 
     def first(self, count: int) -> "DecodingStudy":
         """The same with the first images only."""
-        keys = self.keys[:count]
+        keys, features, embeddings = self.keys[:count], self.features[:count], self.embeddings[:count]
         references = {key: self.references[key] for key in keys}
-        return replace(self, features=self.features[:count], keys=keys, references=references)
+        return replace(self, features=features, embeddings=embeddings, keys=keys, references=references)
 
 
 class StrategyResult(NamedTuple):
@@ -119,7 +125,7 @@ def caption_table(results: dict[str, StrategyResult], images: pd.DataFrame) -> p
 def _caption(study: DecodingStudy, strategy: str) -> list[list[Caption]]:
     return decode(
         study.model, study.features, parse_strategy(strategy), study.constraints, study.keys, study.judge,
-        cider_agreement(study.frequencies, study.tokeniser), batch_size=len(study.keys),
+        cider_agreement(study.frequencies, study.tokeniser), batch_size=len(study.keys), judged=study.embeddings,
     )  # fmt: skip
 
 
@@ -144,7 +150,7 @@ def _quality(study: DecodingStudy, captions: list[Caption], scores: Scores) -> p
     texts = [caption.text for caption in captions]
     quality = scores.corpus[["CIDEr-D", "BLEU-4"]]
     if study.judge and study.judge.encode_texts:
-        given, judged = list(study.references.values()), (study.features, study.judge, study.language)
+        given, judged = list(study.references.values()), (study.embeddings, study.judge, study.language)
         quality["CLIPScore"] = float(clip_scores(texts, *judged).mean())
         quality["RefCLIPScore"] = float(ref_clip_scores(texts, given, *judged).mean())
     return pd.concat([quality, diversity(texts, study.tokeniser, study.training_captions)])

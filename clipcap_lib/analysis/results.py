@@ -12,7 +12,7 @@ from clipcap_lib.corpus.corpus import PreparedCorpus, load_corpus
 from clipcap_lib.corpus.features import corpus_features
 from clipcap_lib.decoding.decode import Constraints, decode
 from clipcap_lib.decoding.strategies import parse_strategy
-from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.encoders import Encoder, FeatureKind, load_encoder
 from clipcap_lib.metrics.reference import DocumentFrequencies, cider_agreement, score, training_frequencies
 from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
 from clipcap_lib.model import ClipCapModel
@@ -66,7 +66,14 @@ class Results:
 
     def embeddings(self, images: int) -> Tensor:
         """The embeddings [images, D] of the first test images."""
-        return corpus_features(self.corpus, self.encoder, self.corpus.test_images(images)).tensor()
+        return self._features(images, "pooled")
+
+    def features(self, model: ClipCapModel, images: int) -> Tensor:
+        """What a model reads of the first test images: embeddings [images, D], or grids [images, T, D]."""
+        return self._features(images, model.config.features)
+
+    def _features(self, images: int, kind: FeatureKind) -> Tensor:
+        return corpus_features(self.corpus, self.encoder, self.corpus.test_images(images), kind).tensor()
 
     def against_references(self) -> pd.DataFrame:
         """Metrics with 95 % intervals of what each run wrote for all test images, under each protocol."""
@@ -78,10 +85,12 @@ class Results:
         keys, texts = self.corpus.test_images(images)["image_id"].tolist(), {}
         own = DEFAULT[self.language]
         judge, utility = self.encoder.judging(self.language), cider_agreement(self.protocols[own], own)
-        limit, features = Constraints(max_new_tokens=max_new_tokens), self.embeddings(images)
+        limit, judged = Constraints(max_new_tokens=max_new_tokens), self.embeddings(images)
         for name, model in self.models.items():
+            features = self.features(model, images)
             for decoder in decoders:
-                found = decode(model, features, parse_strategy(decoder), limit, keys, judge, utility)
+                strategy = parse_strategy(decoder)
+                found = decode(model, features, strategy, limit, keys, judge, utility, judged=judged)
                 texts[f"{name}, {decoder}"] = {key: row[0].text for key, row in zip(keys, found, strict=True)}
         return interval_table(texts, self._references(keys), {own: self.protocols[own]})
 

@@ -1,7 +1,5 @@
 """Hidden states and next tokens behind a prefix: what contrastive search penalises, and why a token was written."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
@@ -14,7 +12,6 @@ from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.runs import Run
 
 
 @torch.inference_mode()
@@ -77,15 +74,16 @@ def _probabilities(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> T
 
 
 def isotropies(
-    runs: Sequence[Run], features: Tensor, constraints: Constraints
+    results: Results, images: int, constraints: Constraints
 ) -> tuple[dict[str, float], dict[str, tuple[np.ndarray, list[str]]]]:
-    """The isotropy of the best run of each tuning over greedy captions of images [N, D], and for the first image the
-    cosines [T, T] of its tokens with the tokens, by a title each.
+    """The isotropy of the best run of each tuning over greedy captions of the first test images, and for the first of
+    them the cosines [T, T] of its tokens with the tokens, by a title each.
     """
     values, panels = {}, {}
-    for tuning in dict.fromkeys(run.params["tuning"] for run in runs):
-        best = Results([run for run in runs if run.params["tuning"] == tuning]).best
+    for tuning in dict.fromkeys(run.params["tuning"] for run in results.runs):
+        best = Results([run for run in results.runs if run.params["tuning"] == tuning]).best
         model = ClipCapModel.from_pretrained(best.folder / "model")
+        features = results.features(model, images)
         greedy = [row[0] for row in decode(model, features, Greedy(), constraints)]
         values[best.label] = isotropy(model, features, greedy)
         if words := model.tokenizer.convert_ids_to_tokens(greedy[0].tokens):

@@ -2,33 +2,54 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from clipcap_lib.corpus.corpus import PreparedCorpus
 from clipcap_lib.dataset import Split
-from clipcap_lib.encoders import Encoder
+from clipcap_lib.encoders import Encoder, FeatureKind
 from clipcap_lib.features import Features, extract_features
 from clipcap_lib.packing import tokenize_captions
 
 
-def corpus_features(prepared: PreparedCorpus, encoder: Encoder, images: pd.DataFrame) -> Features:
-    """The embeddings of these rows of `prepared.images`: those that came with the captions, or the encoder's.
+def corpus_features(
+    prepared: PreparedCorpus, encoder: Encoder, images: pd.DataFrame, kind: FeatureKind = "pooled"
+) -> Features:
+    """The features of these rows of `prepared.images`: the embeddings that came with the captions, or the encoder's.
 
-    Raises `ValueError` where the embeddings that came along are not as wide as the encoder's.
+    Raises `ValueError` where embeddings that came along are not as wide as the encoder's, or where a grid is asked for.
     """
     if prepared.vectors is None:
-        return extract_features(encoder, images["image_path"].tolist(), Path("data/features"))
+        return extract_features(encoder, images["image_path"].tolist(), Path("data/features"), kind=kind)
+    if kind == "grid":
+        raise ValueError("the captions came with one embedding a picture, which has no grid; use features: pooled")
     if (width := prepared.vectors.shape[1]) != encoder.width:
         raise ValueError(f"the captions came with embeddings of width {width}; {encoder.name} makes {encoder.width}")
     return Features(prepared.vectors, images.index.to_numpy(), 0.0, 0)
 
 
 def make_splits(
-    corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int, append_end: bool = True
-) -> dict[str, Split]:
-    """Every split of a corpus by name, tokenised once; image positions are those of `corpus.images`."""
+    corpus: PreparedCorpus, features: Features, tokenizer, max_tokens: int, append_end: bool = True,
+    used_images: int = 0, seed: int = 0,
+) -> dict[str, Split]:  # fmt: skip
+    """Every split of a corpus by name, tokenised once; image positions are those of `corpus.images`.
+
+    The training split holds `used_images` of its images; see `taken`.
+    """
     images = corpus.images
     number = pd.Series(images.index, index=pd.MultiIndex.from_frame(images[["image_id", "split"]]))
     owners = number[pd.MultiIndex.from_frame(corpus.table[["image_id", "split"]])].tolist()
     tokens = tokenize_captions(corpus.table["caption"].tolist(), owners, tokenizer, max_tokens, append_end)
-    return {name: Split(features, tokens, rows.index.to_numpy()) for name, rows in images.groupby("split")}
+    places = {name: rows.index.to_numpy() for name, rows in images.groupby("split")}
+    places["train"] = taken(places["train"], used_images, seed)
+    return {name: Split(features, tokens, numbers) for name, numbers in places.items()}
+
+
+def taken(images: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """So many [count] of the training images [N], drawn by a seed so that more of them hold the fewer; 0: all.
+
+    Raises `ValueError` where there are not so many.
+    """
+    if count > len(images):
+        raise ValueError(f"used_images is {count:,}, but there are {len(images):,} training images")
+    return np.random.default_rng(seed).permutation(images)[:count] if count else images

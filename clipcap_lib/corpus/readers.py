@@ -13,15 +13,16 @@ from typing import Literal, NoReturn
 
 import pandas as pd
 
-from clipcap_lib.corpus.records import KARPATHY_SPLITS, NAMES, SUFFIXES, read_records
+from clipcap_lib.corpus.records import KARPATHY_SPLITS, NAMES, SUFFIXES, kind_by_content, read_records
 from clipcap_lib.corpus.text_files import read_text
 from clipcap_lib.images import picture_fault
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
+Formats = dict[str, tuple[str, str]]
 Problem = tuple[str, int, str, str]  # problem, count, action, examples
 PictureKeys = Callable[[list[str]], Sequence[Hashable]]  # for some paths: keys, equal where they show one picture
 
-LINE_FORMATS: dict[str, tuple[str, str]] = {
+LINE_FORMATS: Formats = {
     # name: what a line looks like, its pattern; in the order in which they are tried
     "flickr30k-cn": (
         "<id>#zhb#<k> 词 词 词 or <id>#zhm#<k> 词:pos 词:pos",
@@ -32,6 +33,10 @@ LINE_FORMATS: dict[str, tuple[str, str]] = {
         r"^(?P<image_id>[^\t#]+\.\w+)#(?P<caption_id>[0-9]{1,9})\t(?P<caption>.*)$",
     ),
     "clipcap-chinese": ("<id><TAB><caption>", r"^(?P<image_id>[^\t#]+)\t(?P<caption>[^\t]*)$"),
+}
+# What is scored comes from anywhere: ids of any form, with a number or without in one file, and captions with a tab.
+SCORED_FORMATS = {name: form for name, form in LINE_FORMATS.items() if name not in ("flickr30k", "clipcap-chinese")} | {
+    "id and caption": ("<id>[#<k>]<TAB><caption>", r"^(?P<image_id>[^\t]*?\S[^\t]*?)(?:#\d+)? *\t(?P<caption>.*)$")
 }
 POS_TAG = re.compile(r"(?<=.):[A-Za-z]\w*$")
 CSV_EXPECTED = "a header with two columns (image or file_name; caption or text)"
@@ -82,42 +87,56 @@ def read_captions(path: Path, images: Path | None, format: Format = "auto") -> p
 def _read(path: Path, images: Path | None, format: Format) -> tuple[pd.DataFrame, str]:
     """The table of a caption file, and its text where it is a file of lines."""
     if path.suffix in SUFFIXES:
-        return _as_table(path, images, read_records(path).rename(lambda row: row + 1)), ""
+        return _as_table(path, images, read_records(path, path.suffix).rename(lambda row: row + 1)), ""
     text = read_text(path)
-    return _parse(path, images, text, format), text
+    return _as_table(path, images, _parse(path, text, LINE_FORMATS, format)), text
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Image id and caption of all that a file to be scored holds, in its order, empty captions too.
+
+    The content tells the format, whatever the file is called. Ids stay as they are, with `.jpg` or without.
+    Raises ValueError as `read_captions` does.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    if kind := kind_by_content(path):
+        fields = read_records(path, kind, to_score=True)
+    else:
+        fields = _parse(path, read_text(path), SCORED_FORMATS)
+    return list(zip(fields["image_id"].str.strip(), _tidy(fields["caption"]), strict=True))
 
 
 def _refuse(path: Path, line: int, expected: str, found: object) -> NoReturn:
     raise ValueError(f"{path}, line {line}: expected {expected}, found {found!r:.80}")
 
 
-def _parse(path: Path, images: Path | None, text: str, format: Format) -> pd.DataFrame:
+def _parse(path: Path, text: str, formats: Formats, format: Format = "auto") -> pd.DataFrame:
     text = text.removeprefix("\ufeff")
     lines = pd.Series(text.split("\n")).str.removesuffix("\r")
     lines.index += 1
     lines = lines[lines.str.strip() != ""]
     if lines.empty:
         raise ValueError(f"{path}: expected captions, found no line that is not blank")
-    name = _detect(path, lines) if format == "auto" else format
-    fields = _read_csv(path, text, lines.index[0]) if name == "csv" else _read_lines(path, lines, name)
-    return _as_table(path, images, fields)
+    name = _detect(path, lines, formats) if format == "auto" else format
+    return _read_csv(path, text, lines.index[0]) if name == "csv" else _read_lines(path, lines, name, formats)
 
 
-def _detect(path: Path, lines: pd.Series) -> str:
+def _detect(path: Path, lines: pd.Series, formats: Formats) -> str:
     first = lines.iloc[:1]
     if _csv_header(first.iloc[0]):
         return "csv"
-    for name, (_, pattern) in LINE_FORMATS.items():
+    for name, (_, pattern) in formats.items():
         if first.str.match(pattern).all():
             return name
-    tried = "; ".join([f"csv: {CSV_EXPECTED}", *(f"{name}: {shape}" for name, (shape, _) in LINE_FORMATS.items())])
+    tried = "; ".join([f"csv: {CSV_EXPECTED}", *(f"{name}: {shape}" for name, (shape, _) in formats.items())])
     _refuse(path, first.index[0], f"one of the formats ({tried})", first.iloc[0])
 
 
-def _read_lines(path: Path, lines: pd.Series, name: str) -> pd.DataFrame:
-    if name not in LINE_FORMATS:
-        raise ValueError(f"caption format {name!r} is unknown; known: auto, csv, {', '.join(LINE_FORMATS)}")
-    expected, pattern = LINE_FORMATS[name]
+def _read_lines(path: Path, lines: pd.Series, name: str, formats: Formats) -> pd.DataFrame:
+    if name not in formats:
+        raise ValueError(f"caption format {name!r} is unknown; known: auto, csv, {', '.join(formats)}")
+    expected, pattern = formats[name]
     fields = lines.str.extract(pattern)
     if (misfits := fields["image_id"].isna()).any():
         line = misfits.idxmax()
@@ -161,10 +180,14 @@ def _as_table(path: Path, images: Path | None, fields: pd.DataFrame) -> pd.DataF
     table = pd.DataFrame({"image_id": file_names(ids)})
     table["image_path"] = f"{images}{os.sep}" + table["image_id"] if images else ""
     table["caption_id"] = fields.get("caption_id", table.groupby("image_id").cumcount()).astype("int64")
-    table["caption"] = fields["caption"].str.strip().str.replace(r"[\r\n]+", " ", regex=True)
+    table["caption"] = _tidy(fields["caption"])
     if "split" in fields:
         table["split"] = fields["split"]
     return table.reset_index(drop=True)
+
+
+def _tidy(captions: pd.Series) -> pd.Series:
+    return captions.str.strip().str.replace(r"[\r\n]+", " ", regex=True)
 
 
 def file_names(ids: pd.Series) -> pd.Series:

@@ -1,8 +1,8 @@
-"""Caption files that hold records instead of lines: COCO and Karpathy JSON, metadata.jsonl, Parquet, pickles."""
+"""Caption files that hold records instead of lines: COCO and Karpathy JSON, JSON lines, Parquet, pickles."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -22,94 +22,143 @@ EXPECTED = {
     ".jsonl": 'one {"file_name": …, "text": …} a line',
     ".parquet": "the columns file_name (or image, image_id) and text (or caption)",
 }
-NAMES = {"image": "image_id", "image_id": "image_id", "file_name": "image_id", "caption": "caption", "text": "caption"}
+EXPECTED_TO_SCORE = EXPECTED | {
+    ".json": 'COCO results ([{"image_id": …, "caption": …}, …]), COCO captions (`annotations`) or Karpathy splits',
+    ".jsonl": 'one {"image_id": …, "caption": …} a line',
+}
+# What keys stand for. Where several stand for one, a corpus takes the last of a line, `score` the last of these.
+NAMES = {"image": "image_id", "file_name": "image_id", "image_id": "image_id", "text": "caption", "caption": "caption"}
 
 
-def read_records(path: Path) -> pd.DataFrame:
+class _Misfit(Exception):
+    """The place in a file, and what was found there instead of what is expected."""
+
+
+def kind_by_content(path: Path) -> str:
+    """The one of `SUFFIXES` that belongs to what is in a file, whatever its name; none for lines of text."""
+    with path.open("rb") as file:
+        head = file.read(5)
+    if head == b"PAR1\x15":  # the byte after Parquet's name tells it from a picture called PAR1.jpg
+        return ".parquet"
+    if head.startswith(b"\x80"):  # as pickles do, and no text in UTF-8
+        return ".pkl"
+    text = read_text(path).removeprefix("\ufeff").lstrip()
+    if not text.startswith(("[", "{")):
+        return ""
+    return ".jsonl" if _is_row(text.partition("\n")[0]) else ".json"
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line is a JSON object of its own, and not all of a COCO or Karpathy file."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(row, dict) and "annotations" not in row and ("images" not in row or _pair(row, NAMES) is not None)
+
+
+def read_records(path: Path, kind: str, to_score: bool = False) -> pd.DataFrame:
     """Columns image_id (the file's name) and caption, and split where the file has one; one row a caption.
 
+    `kind`: one of `SUFFIXES`. `to_score`: ids stay as COCO has them, for COCO results name no files.
     Karpathy's `restval` counts as train and `val` as dev. Raises ValueError naming the file, the place and what was
     expected there.
     """
-    readers = {".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
-    readers[".pkl"] = lambda path: read_embedding_pickle(path).captions
-    table = pd.DataFrame(readers[path.suffix](path))
+    readers = {
+        ".json": lambda: _whole_characters(_json(path, to_score)),
+        ".jsonl": lambda: _whole_characters(_json_lines(path, to_score)),
+        ".parquet": lambda: _parquet(path),
+        ".pkl": lambda: read_embedding_pickle(path).captions,
+    }
+    try:
+        table = pd.DataFrame(readers[kind]())
+    except _Misfit as misfit:
+        place, found = misfit.args
+        where, expected = f"{path}, {place}" if place else path, EXPECTED_TO_SCORE if to_score else EXPECTED
+        raise ValueError(f"{where}: expected {expected[kind]}, found {found!r:.80}") from None
     if table.empty:
         raise ValueError(f"{path}: expected captions, found none")
     return table
 
 
-def _wrong(path: Path, place: str, found: object) -> ValueError:
-    where = f"{path}, {place}" if place else str(path)
-    return ValueError(f"{where}: expected {EXPECTED[path.suffix]}, found {found!r:.80}")
-
-
-def _json(path: Path) -> list[dict[str, str]]:
-    try:
-        content = json.loads(read_text(path).removeprefix("\ufeff"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
-    images = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
-        raise _wrong(path, "", type(content).__name__ if images is None else "`images` that are no list of objects")
-    return _checked(path, _coco(path, content) if "annotations" in content else _karpathy(path, images))
-
-
-def _checked(path: Path, rows: Iterator[dict[str, str]]) -> list[dict[str, str]]:
+def _whole_characters(rows: Iterator[dict[str, str]]) -> list[dict[str, str]]:
     """The rows, unless JSON's escapes spell half a character in one, which no file can hold."""
     found = list(rows)
     for number, row in enumerate(found):
         if any(HALF_A_CHARACTER.search(text) for text in row.values()):
-            raise _wrong(path, f"caption {number}", row)
+            raise _Misfit(f"caption {number}", row)
     return found
 
 
-def _coco(path: Path, content: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _pair(row: Any, keys: Iterable[str] | None = None) -> dict[str, Any] | None:
+    """What a JSON object has under these keys, or under all, as image_id and caption; None where one is missing."""
+    known = [key for key in keys or row if key in row and key in NAMES] if isinstance(row, dict) else []
+    found = {NAMES[key]: row[key] for key in known}
+    fits = isinstance(found.get("image_id"), str | int) and isinstance(found.get("caption"), str)
+    return found if fits else None
+
+
+def _json(path: Path, to_score: bool) -> Iterator[dict[str, str]]:
     try:
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        content = json.loads(read_text(path).removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    parts = content if isinstance(content, dict) else {"annotations": content}
+    if to_score and isinstance(parts.get("annotations"), list):
+        return _results(parts["annotations"])
+    images = parts.get("images")
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
+        raise _Misfit("", type(content).__name__ if images is None else "`images` that are no list of objects")
+    return _coco(images, parts["annotations"]) if "annotations" in parts else _karpathy(images)
+
+
+def _results(rows: list[Any]) -> Iterator[dict[str, str]]:
+    for number, row in enumerate(rows):
+        if (pair := _pair(row, NAMES)) is None:
+            raise _Misfit(f"entry {number}", row)
+        yield pair | {"image_id": str(pair["image_id"])}
+
+
+def _coco(images: list[dict[str, Any]], rows: Any) -> Iterator[dict[str, str]]:
+    try:
+        names = {image["id"]: str(image["file_name"]) for image in images}
     except KeyError as error:
-        raise _wrong(path, "images", f"an image without {error}") from None
+        raise _Misfit("images", f"an image without {error}") from None
     except TypeError:
-        raise _wrong(path, "images", "an id that is no string or number") from None
-    if not isinstance(content["annotations"], list):
-        raise _wrong(path, "annotations", content["annotations"])
-    for number, row in enumerate(content["annotations"]):
-        fits = isinstance(row, dict) and isinstance(row.get("image_id"), str | int) and row["image_id"] in names
-        if not fits or not isinstance(row.get("caption"), str):
-            raise _wrong(path, f"annotation {number}", row)
-        yield {"image_id": names[row["image_id"]], "caption": row["caption"]}
+        raise _Misfit("images", "an id that is no string or number") from None
+    if not isinstance(rows, list):
+        raise _Misfit("annotations", rows)
+    for number, row in enumerate(rows):
+        pair = _pair(row, ("image_id", "caption"))
+        if pair is None or pair["image_id"] not in names:
+            raise _Misfit(f"annotation {number}", row)
+        yield pair | {"image_id": names[pair["image_id"]]}
 
 
-def _karpathy(path: Path, images: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
+def _karpathy(images: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
     for number, image in enumerate(images):
         try:
             name = "/".join(filter(None, (image.get("filepath", ""), image["filename"])))
             split = KARPATHY_SPLITS[image["split"]]
             captions = [sentence["raw"] for sentence in image["sentences"]]
         except (KeyError, TypeError):
-            raise _wrong(path, f"image {number}", image) from None
+            raise _Misfit(f"image {number}", image) from None
         if not all(isinstance(caption, str) for caption in captions):
-            raise _wrong(path, f"image {number}", captions)
+            raise _Misfit(f"image {number}", captions)
         yield from ({"image_id": name, "caption": caption, "split": split} for caption in captions)
 
 
-def _json_lines(path: Path) -> list[dict[str, str]]:
-    text = read_text(path).removeprefix("\ufeff")
+def _json_lines(path: Path, to_score: bool) -> Iterator[dict[str, str]]:
     # Not `splitlines`: JSON may hold other line separators than \n as they are.
-    return _checked(path, _rows_of_lines(path, text.split("\n")))
-
-
-def _rows_of_lines(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).removeprefix("\ufeff").split("\n"), start=1):
         if line.strip():
             try:
-                row = json.loads(line)
-                found = {NAMES[key]: value for key, value in row.items() if key in NAMES}
-            except (json.JSONDecodeError, AttributeError):
-                raise _wrong(path, f"line {number}", line) from None
-            if len(found) != 2 or not isinstance(found["caption"], str) or not isinstance(found["image_id"], str | int):
-                raise _wrong(path, f"line {number}", line)
-            yield found | {"image_id": str(found["image_id"])}
+                pair = _pair(json.loads(line), NAMES if to_score else None)
+            except json.JSONDecodeError:
+                pair = None
+            if pair is None:
+                raise _Misfit(f"line {number}", line)
+            yield pair | {"image_id": str(pair["image_id"])}
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -122,8 +171,8 @@ def _parquet(path: Path) -> pd.DataFrame:
         first = str(error).partition("\n")[0]
         raise ValueError(f"{path}: not a Parquet file, or a damaged one: {first}") from None
     if table is None:
-        raise _wrong(path, "", known)
+        raise _Misfit("", known)
     for number, row in enumerate(zip(table["image_id"], table["caption"], strict=True)):
         if not isinstance(row[0], str | Integral) or not isinstance(row[1], str):
-            raise _wrong(path, f"row {number}", row)
+            raise _Misfit(f"row {number}", row)
     return table.astype("str")

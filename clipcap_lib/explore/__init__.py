@@ -4,7 +4,7 @@ from clipcap_lib.lazy import lazy
 
 _WHERE = {
     "explore": "explore.widgets",
-    "subject": "explore.inspection",
+    "loaded_run": "explore.inspection",
     "caption_list": "explore.inspection",
     "side_by_side": "explore.inspection",
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, decode, resolve_constraints
 from clipcap_lib.decoding.reranking import Utility
-from clipcap_lib.decoding.strategies import MinimumBayesRisk, Strategy, parse_strategy
+from clipcap_lib.decoding.strategies import BestOfN, Magic, MinimumBayesRisk, Strategy, parse_strategy
 from clipcap_lib.encoders import Encoder, load_encoder
 from clipcap_lib.images import open_picture
 from clipcap_lib.metrics.reference import training_agreement
@@ -61,8 +61,16 @@ class Captioner:
 
     @torch.inference_mode()
     def embed(self, pictures: Iterable[Image.Image]) -> Tensor:
-        """Embeddings [N, D] of a batch of pictures."""
-        return self.encoder.encode_images(torch.stack([self.encoder.preprocess(picture) for picture in pictures]))
+        """The features of a batch of pictures that the model reads: embeddings [N, D], or grids [N, T, D]."""
+        return self.encoder.encode(self._pixels(pictures), self.model.config.features)
+
+    @torch.inference_mode()
+    def pooled(self, pictures: Iterable[Image.Image]) -> Tensor:
+        """Embeddings [N, D] of a batch of pictures, with which those of captions can be compared."""
+        return self.encoder.encode_images(self._pixels(pictures))
+
+    def _pixels(self, pictures: Iterable[Image.Image]) -> Tensor:
+        return torch.stack([self.encoder.preprocess(picture) for picture in pictures])
 
     def caption(self, picture: str | Path | Image.Image, strategy: str = "greedy", **constraints: Any) -> str:
         """The caption of one picture; `strategy` as in experiments, such as `"contrastive k:4 alpha:0.1"`.
@@ -85,7 +93,11 @@ class Captioner:
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
         judge = self.encoder.judging(self.data.language)
         resolve_constraints(self.model, strategy, constraints, judge, utility)  # before a picture is embedded
-        return decode(self.model, self.embed(pictures), strategy, constraints, keys, judge, utility)
+        pictures, config = list(pictures), self.model.config
+        # Whatever the model reads, these two compare captions with embeddings.
+        judged = self.pooled(pictures) if config.features == "grid" and isinstance(strategy, Magic | BestOfN) else None
+        features = self.embed(pictures)
+        return decode(self.model, features, strategy, constraints, keys, judge, utility, judged=judged)
 
     @cached_property
     def _utility(self) -> Utility:

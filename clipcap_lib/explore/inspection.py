@@ -13,7 +13,7 @@ from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.analysis.prefixes import interpret
 from clipcap_lib.analysis.states import token_choices
 from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.corpus.features import corpus_features
+from clipcap_lib.corpus.features import corpus_features, taken
 from clipcap_lib.decoding.decode import Caption, Constraints
 from clipcap_lib.decoding.strategies import Strategy
 from clipcap_lib.explore.captioner import Captioner
@@ -21,7 +21,7 @@ from clipcap_lib.reporting import cards
 
 
 @dataclass(frozen=True)
-class Views:
+class Explanation:
     """What lies behind a caption, each an HTML fragment."""
 
     tokens: str
@@ -29,7 +29,7 @@ class Views:
     neighbours: str
 
 
-class Subject:
+class LoadedRun:
     """A finished run with the training pictures it learned from; loads what it needs when it is first asked."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,35 +43,36 @@ class Subject:
     def training(self) -> tuple[pd.DataFrame, Tensor]:
         """The training pictures with one caption each, and their embeddings [N, D] row by row."""
         corpus = prepare_corpus(self.captioner.data)
-        pictures = corpus.images[corpus.images["split"] == "train"]
+        train, params = corpus.images.index[corpus.images["split"] == "train"].to_numpy(), self.captioner.params
+        pictures = corpus.images.loc[taken(train, params.get("used_images", 0), params["data_seed"])]
         store = corpus_features(corpus, self.captioner.encoder, pictures)
         captions = corpus.references().str[0][pictures["image_id"]]
         return pictures.assign(caption=captions.to_numpy()).reset_index(drop=True), store.tensor()
 
     @property
     def vocabulary(self) -> list[str]:
-        """Every token that the run can write, as `views` shows it."""
+        """Every token that the run can write, as `explain` shows it."""
         return list(self.captioner.model.tokenizer.get_vocab())
 
     def caption(self, picture: Image.Image, key: str, strategy: Strategy, max_new_tokens: int = 40) -> list[Caption]:
         """The captions of one picture, best first."""
         return self.captioner.caption_all([picture], [key], strategy, Constraints(max_new_tokens=max_new_tokens))[0]
 
-    def views(self, picture: Image.Image, captions: list[Caption]) -> Views:
+    def explain(self, picture: Image.Image, captions: list[Caption]) -> Explanation:
         """What there is to see about captions of a picture."""
         feature, model = self.captioner.embed([picture]), self.captioner.model
-        pictures, features = self.training
-        return Views(
+        embedding, (pictures, embeddings) = self.captioner.pooled([picture])[0], self.training
+        return Explanation(
             tokens=cards.token_table(token_choices(model, feature[0], captions[0])),
             prefix=interpret(model, feature).nearest.to_html(border=0),
-            neighbours=cards.neighbour_strip(nearest_pictures(feature[0], features, pictures)),
+            neighbours=cards.neighbour_strip(nearest_pictures(embedding, embeddings, pictures)),
         )
 
 
 @cache
-def subject(folder: Path) -> Subject:
+def loaded_run(folder: Path) -> LoadedRun:
     """The run of a folder, loaded once a kernel."""
-    return Subject(folder)
+    return LoadedRun(folder)
 
 
 def caption_list(captions: list[Caption]) -> str:

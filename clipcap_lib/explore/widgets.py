@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding.strategies import NAMES, Strategy, Usual, build_strategy, options
-from clipcap_lib.explore.inspection import caption_list, subject
+from clipcap_lib.explore.inspection import caption_list, loaded_run
 from clipcap_lib.images import open_picture
 from clipcap_lib.reporting import cards
 
@@ -161,7 +161,7 @@ class _Panel:
         self.widget.layout.display = "flex" if folder else "none"
         if not folder:
             return 0.0
-        run, done = subject(folder), 0
+        run, done = loaded_run(folder), 0
         model = run.captioner.model
 
         def count() -> None:
@@ -175,8 +175,8 @@ class _Panel:
         seconds = time.perf_counter() - started
         step(1.0)
         self.captions.value = f"<b>{html.escape(folder.name)}</b>{caption_list(found)}"
-        views = run.views(picture, found)
-        for page, content in zip(self.pages, (views.tokens, views.prefix, views.neighbours), strict=True):
+        told = run.explain(picture, found)
+        for page, content in zip(self.pages, (told.tokens, told.prefix, told.neighbours), strict=True):
             page.value = content
         return seconds
 
@@ -200,5 +200,5 @@ def _control(option: str, field: FieldInfo) -> widgets.Widget:
 def explore(folders: list[str], max_new_tokens: int) -> Explorer:
     """The explorer over finished runs, with the test pictures of the first one's corpus."""
     runs = [Path(folder) for folder in folders]
-    corpus = prepare_corpus(subject(runs[0]).captioner.data)
+    corpus = prepare_corpus(loaded_run(runs[0]).captioner.data)
     return Explorer(runs, corpus.images[corpus.images["split"] == "test"], corpus.references(), max_new_tokens)

@@ -1,11 +1,14 @@
 """`clipcap score`: two files in, numbers with their protocol out."""
 
+import re
 from pathlib import Path
 
-from clipcap_lib.corpus.caption_files import captions_by_image, check_language, one_caption_each, read_caption_file
+from clipcap_lib.corpus.readers import read_pairs
 from clipcap_lib.metrics.java import add_java_metrics
 from clipcap_lib.metrics.reference import Scores, score
 from clipcap_lib.metrics.tokenizers import BY_LANGUAGE, DEFAULT
+
+CHINESE = re.compile(r"[\u3400-\u9fff]")
 
 
 def score_files(captions: Path, references: Path, language: str, tokeniser: str | None = None) -> Scores:
@@ -14,9 +17,36 @@ def score_files(captions: Path, references: Path, language: str, tokeniser: str 
         raise ValueError(f"language {language!r} is unknown; choose {' or '.join(DEFAULT)}")
     if tokeniser not in (None, *BY_LANGUAGE[language]):  # where words have no spaces between them, ptb finds one
         raise ValueError(f"tokeniser {tokeniser!r} is not for {language}; choose {' or '.join(BY_LANGUAGE[language])}")
-    made = one_caption_each(read_caption_file(captions), captions)
-    given = captions_by_image(read_caption_file(references))
-    check_language(list(made.values()), language, captions)
-    check_language([text for texts in given.values() for text in texts], language, references)
+    made, given = _one_caption_each(captions), _captions_by_image(references)
+    _check_language(list(made.values()), language, captions)
+    _check_language([text for texts in given.values() for text in texts], language, references)
     cut = tokeniser or DEFAULT[language]
     return add_java_metrics(score(made, given, cut), made, given, cut, language)
+
+
+def _one_caption_each(path: Path) -> dict[str, str]:
+    """The caption of each image; raises `ValueError`, with counts and examples, where an image has several."""
+    captions = _captions_by_image(path)
+    if several := [image for image, texts in captions.items() if len(texts) > 1]:
+        examples = ", ".join(several[:3])
+        raise ValueError(f"{path}: {len(several):,} images have more than one caption, one is expected: {examples}")
+    return {image: text for image, (text,) in captions.items()}
+
+
+def _captions_by_image(path: Path) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for image, caption in read_pairs(path):
+        grouped.setdefault(image, []).append(caption)
+    return grouped
+
+
+def _check_language(captions: list[str], language: str, source: Path) -> None:
+    """Raise `ValueError` where most captions that say anything are not in the language they are to be scored as."""
+    said = [caption for caption in captions if caption.strip()]
+    odd = [caption for caption in said if bool(CHINESE.search(caption)) != (language == "zh")]
+    if len(odd) > len(said) / 2:
+        what = "no Chinese character" if language == "zh" else "Chinese characters"
+        raise ValueError(
+            f"{source}: {len(odd):,} of {len(said):,} captions have {what}, such as {odd[0]!r}; "
+            f"is --language {language} right?"
+        )

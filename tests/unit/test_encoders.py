@@ -164,13 +164,16 @@ def test_a_published_folder_gives_its_own_embeddings(publish, dtype, tolerance, 
     encoder = load_encoder(f"hf:{tmp_path}")
     pixels = own.images(images=pictures, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(torch.stack([encoder.preprocess(picture) for picture in pictures]), pixels)
-    own_images = own.embed_images(pixels)
+    own_images, own_grid = own.embed_images(pixels), own.model.vision_model(pixel_values=pixels).last_hidden_state
     texts = [*own.texts] * 3
     own_texts = torch.cat([own.embed_text(torch.tensor([own.texts[text]])) for text in texts])
     for size in BATCHES:
         agree(in_batches(encoder.encode_images, pixels, size), own_images, tolerance)
+        agree(in_batches(encoder.encode_grid, pixels, size), own_grid, tolerance)
         agree(in_batches(encoder.encode_texts, texts, size), own_texts, tolerance)
     assert (encoder.width, encoder.input_size) == (own.width, 32)
+    assert encoder.shape("pooled") == (own.width,)
+    assert encoder.shape("grid") == own_grid.shape[1:]
     assert encoder.logit_scale == pytest.approx(own.model.logit_scale.exp().item(), rel=tolerance)
 
 
@@ -178,6 +181,15 @@ def test_a_published_folder_gives_its_own_embeddings(publish, dtype, tolerance, 
 def siglip_folder(tmp_path) -> Path:
     publish_siglip(tmp_path).model.save_pretrained(tmp_path)
     return tmp_path
+
+
+def test_a_model_that_gives_embeddings_alone_has_no_grid(siglip_folder, monkeypatch):
+    whole = SiglipModel.get_image_features
+    monkeypatch.setattr(SiglipModel, "get_image_features", lambda *given, **named: whole(*given, **named).pooler_output)
+    encoder = load_encoder(f"hf:{siglip_folder}")
+    assert (encoder.width, encoder.encode_grid, encoder.grid) == (16, None, (0, 0))
+    with pytest.raises(ValueError, match="makes one embedding a picture and no grid"):
+        encoder.shape("grid")
 
 
 def test_the_fingerprint_does_not_follow_the_folder(siglip_folder, tmp_path_factory):
@@ -290,6 +302,45 @@ def test_an_openai_file_gives_its_own_embeddings(save, vision_layers, tmp_path, 
         agree(words, original.encode_text(tokens), 1e-2)
     assert (encoder.width, encoder.input_size) == (24, original.visual.input_resolution)
     assert encoder.logit_scale == pytest.approx(own.logit_scale.exp().item())
+
+
+def overheard(module: nn.Module, run: Callable[[], object]) -> tuple[Tensor, Tensor]:
+    """What a module is given, and what it makes of it, while something runs."""
+    heard = []
+    with module.register_forward_hook(lambda module, given, made: heard.append((given[0], made))):
+        run()
+    return heard[0]
+
+
+def openai_encoder(vision_layers: int | tuple[int, ...], file: Path, device: str):
+    """OpenAI's own model on the CPU, and ours of the same file."""
+    save_archive(openai_model(vision_layers), file)
+    return clip.load(str(file), device="cpu")[0], load_encoder(f"clip:{file}", device)
+
+
+def test_the_grid_of_openai_s_vit_is_its_last_tokens_with_the_class_first(tmp_path, pictures, device):
+    own, encoder = openai_encoder(2, tmp_path / "model.pt", device)
+    pixels = torch.stack([encoder.preprocess(picture) for picture in pictures])
+    _, last = overheard(own.visual.transformer, lambda: own.encode_image(pixels))
+    expected = own.visual.ln_post(last.permute(1, 0, 2))
+    for size in BATCHES:
+        grid = in_batches(encoder.encode_grid, pixels, size)
+        agree(grid, expected, TOLERANCE[device])
+        agree(grid[:, 0] @ own.visual.proj, own.encode_image(pixels), TOLERANCE[device])
+    assert (grid.dtype, grid.device.type) == (torch.float32, "cpu")
+    assert encoder.shape("grid") == encoder.grid == (17, 64) == grid.shape[1:]  # 16 patches and the class token
+    assert encoder.shape("pooled") == (24,)
+
+
+def test_the_grid_of_openai_s_resnet_is_what_its_attention_pools(tmp_path, pictures, device):
+    own, encoder = openai_encoder((1, 1, 1, 1), tmp_path / "model.pt", device)
+    pixels = torch.stack([encoder.preprocess(picture) for picture in pictures])
+    pooled, _ = overheard(own.visual.attnpool, lambda: own.encode_image(pixels))
+    for size in BATCHES:
+        grid = in_batches(encoder.encode_grid, pixels, size)
+        agree(grid.transpose(1, 2).reshape(pooled.shape), pooled, TOLERANCE[device])  # row by row from the upper left
+    assert (grid.dtype, grid.device.type) == (torch.float32, "cpu")
+    assert encoder.shape("grid") == encoder.grid == (4, 256) == grid.shape[1:]
 
 
 def test_the_bundled_clip_gives_its_own_embeddings(project, pictures, device):

@@ -1,9 +1,14 @@
 """The feature store: computed once, in order, resumable after a kill at any byte."""
 
+import multiprocessing
 import os
 import re
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +20,16 @@ from clipcap_lib import digests
 from clipcap_lib import features as features_module
 from clipcap_lib.digests import content_digest
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.features import extract_features
+from clipcap_lib.features import Features, Rows, bytes_needed, extract_features
+
+TOKENS = torch.arange(1, 7).reshape(3, 2)  # what the stand-in multiplies a colour by in each of its three tokens
 
 
 def encoder(seen: list[int]) -> Encoder:
-    """A stand-in whose embedding is the mean colour, four times; `seen` counts the images it was given."""
+    """A stand-in whose embedding is the mean colour, four times, and whose tokens are multiples of it.
+
+    `seen` counts the images it was given.
+    """
 
     def preprocess(image: Image.Image) -> torch.Tensor:
         return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 255
@@ -28,7 +38,11 @@ def encoder(seen: list[int]) -> Encoder:
         seen.append(len(pixels))
         return pixels.mean((2, 3)).mean(1, keepdim=True).expand(-1, 4)
 
-    return Encoder("stand-in", 4, 8, "stamp", preprocess, encode_images, None, 1.0)
+    def encode_grid(pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pixels))
+        return pixels.mean((1, 2, 3))[:, None, None] * TOKENS
+
+    return Encoder("stand-in", 4, 8, "stamp", preprocess, encode_images, None, 1.0, encode_grid, (3, 2))
 
 
 @pytest.fixture
@@ -41,6 +55,10 @@ def pictures(tmp_path: Path) -> list[Path]:
 
 def expected(paths: list[Path]) -> torch.Tensor:
     return torch.tensor([[int(path.stem) / 255] * 4 for path in paths])
+
+
+def expected_grid(paths: list[Path]) -> torch.Tensor:
+    return torch.stack([int(path.stem) / 255 * TOKENS for path in paths])
 
 
 def test_features_come_in_the_order_asked_for(pictures, tmp_path):
@@ -165,3 +183,115 @@ def test_four_processes_two_of_them_killed_store_every_picture_under_its_own_nam
     killed, wrong = map(int, found.groups())
     assert killed > 0
     assert wrong == 0
+
+
+# --- grids
+
+
+def test_a_grid_comes_in_the_order_asked_for(pictures, tmp_path):
+    store = tmp_path / "store"
+    features = extract_features(encoder([]), pictures[::-1], store, batch_size=3, workers=0, kind="grid")
+    torch.testing.assert_close(features.tensor(), expected_grid(pictures[::-1]), atol=1e-2, rtol=0)
+    torch.testing.assert_close(features.tensor([2, 0]), expected_grid([pictures[-3], pictures[-1]]), atol=1e-2, rtol=0)
+    assert features.tensor([2, 0]).dtype == torch.float32
+    assert features.vectors[np.array([0])].dtype == np.float16
+    assert all(isinstance(part, np.memmap) for part in features.vectors.parts)
+
+
+def test_a_store_of_embeddings_and_one_of_grids_do_not_mix(pictures, tmp_path):
+    store, seen = tmp_path / "store", []
+    for kind in ("pooled", "grid", "pooled", "grid"):
+        extract_features(encoder(seen), pictures, store, workers=0, kind=kind)
+    assert seen == [10, 10]
+    assert sorted(path.parent.name for path in store.rglob("*.rows")) == ["stamp", "stamp-grid"]
+    for kind, own in (("pooled", expected(pictures)), ("grid", expected_grid(pictures))):
+        features = extract_features(encoder([]), pictures, store, workers=0, kind=kind)
+        torch.testing.assert_close(features.tensor(), own, atol=1e-2, rtol=0)
+
+
+def test_a_store_written_byte_by_byte_is_read(pictures, tmp_path):
+    folder, vector = tmp_path / "store" / "stamp", np.array([1, 2, 3, 4], "<f2")
+    folder.mkdir(parents=True)
+    content = content_digest(pictures[0]).encode() + vector.tobytes()
+    (folder / "1.rows").write_bytes(struct.pack("<I", zlib.crc32(content)) + content)
+    features = extract_features(encoder([]), pictures[:1], tmp_path / "store", workers=0)
+    assert features.computed == 0
+    assert features.tensor().tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize(("lost", "rows"), [(1, 1), (48, 1), (49, 2), (480, 10)])
+def test_a_kill_costs_only_the_grids_that_were_not_whole(pictures, tmp_path, lost, rows):
+    store, seen = tmp_path / "store", []
+    extract_features(encoder([]), pictures, store, workers=0, kind="grid")
+    (path,) = (store / "stamp-grid").glob("*.rows")
+    path.write_bytes(path.read_bytes()[:-lost])
+    features = extract_features(encoder(seen), pictures, store, workers=0, kind="grid")
+    assert sum(seen) == features.computed == rows
+    torch.testing.assert_close(features.tensor(), expected_grid(pictures), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize(("kind", "record"), [("pooled", 44), ("grid", 48)])
+def test_the_size_of_a_store_is_known_beforehand(pictures, tmp_path, kind, record):
+    extract_features(encoder([]), pictures, tmp_path / "store", workers=0, kind=kind)
+    stored = sum(path.stat().st_size for path in (tmp_path / "store").rglob("*.rows"))
+    assert bytes_needed(encoder([]), len(pictures), kind) == stored == 10 * record
+
+
+def test_a_few_rows_are_read_without_the_rest(tmp_path):
+    record = np.dtype([("check", "<u4"), ("digest", "S32"), ("vector", "<f2", (50, 768))])
+    records = np.memmap(tmp_path / "x.rows", record, "w+", shape=500)  # 38 MB
+    records["vector"][[3, 499], 1, 2] = 7, 8
+    features = Features(Rows([records["vector"]], (50, 768)), np.arange(500), 0.0, 0)
+    tracemalloc.start()
+    found = features.tensor([499, 3])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found[:, 1, 2].tolist() == [8, 7]
+    assert found.count_nonzero() == 2
+    assert peak < 1e6
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("kind", ["pooled", "grid"])
+def test_what_float16_cannot_hold_is_refused(pictures, tmp_path, kind):
+    small = encoder([])
+    large = replace(
+        small, encode_images=lambda x: small.encode_images(x) * 1e6, encode_grid=lambda x: small.encode_grid(x) * 1e6
+    )
+    with pytest.raises(ValueError, match=r"stand-in gave numbers outside float16 .* among .*0\.png"):
+        extract_features(large, pictures, tmp_path / "store", workers=0, kind=kind)
+    assert not [*(tmp_path / "store").rglob("*.rows")]
+
+
+def test_an_encoder_without_a_grid_is_named(pictures, tmp_path):
+    pooling = replace(encoder([]), encode_grid=None, grid=(0, 0))
+    with pytest.raises(ValueError, match="stand-in makes one embedding a picture and no grid"):
+        extract_features(pooling, pictures, tmp_path / "store", workers=0, kind="grid")
+    assert not (tmp_path / "store").exists()
+
+
+def test_two_processes_store_grids_at_once(pictures, tmp_path):
+    store, fork = tmp_path / "store", multiprocessing.get_context("fork")
+    both, chosen = fork.Barrier(2), (pictures[:7], pictures[:2:-1])
+
+    def extract(paths: list[Path]) -> None:
+        alone = encoder([])
+
+        def encode_with_the_other(pixels: torch.Tensor) -> torch.Tensor:
+            both.wait(60)
+            return alone.encode_grid(pixels)
+
+        together = replace(alone, encode_grid=encode_with_the_other)
+        extract_features(together, paths, store, batch_size=1, workers=0, kind="grid")
+
+    processes = [fork.Process(target=extract, args=(paths,)) for paths in chosen]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    files = [*(store / "stamp-grid").glob("*.rows")]
+    assert [file.stat().st_size for file in files] == [7 * 48, 7 * 48]
+    features = extract_features(encoder([]), pictures, store, workers=0, kind="grid")
+    assert features.computed == 0
+    torch.testing.assert_close(features.tensor(), expected_grid(pictures), atol=1e-2, rtol=0)

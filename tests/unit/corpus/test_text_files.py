@@ -7,8 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.corpus.caption_files import read_caption_file
-from clipcap_lib.corpus.readers import read_captions, read_splits
+from clipcap_lib.corpus.readers import read_captions, read_pairs, read_splits
 from clipcap_lib.corpus.text_files import read_text
 from clipcap_lib.runner.experiment import ExperimentError, load_experiment
 
@@ -76,8 +75,8 @@ READERS = {
     "captions.jsonl": ('{"file_name": "1.jpg", "text": "一只猫在草地上"}\n', lambda path: read_captions(path, None)),
     "captions.json": (COCO, lambda path: read_captions(path, None)),
     "splits.csv": ("image_id,split\n草地.jpg,train\n", read_splits),
-    "made.txt": ("1\t一只猫在草地上\n", read_caption_file),
-    "made.json": (COCO, read_caption_file),
+    "made.txt": ("1\t一只猫在草地上\n", read_pairs),
+    "made.json": (COCO, read_pairs),
     "mine.yaml": ("name: mine\ntitle: 我的实验\n", load_experiment),
 }
 

@@ -9,7 +9,7 @@ from PIL import Image
 from clipcap_lib.decoding.constraints import Caption
 from clipcap_lib.decoding.strategies import NAMES, build_strategy, options
 from clipcap_lib.explore import widgets as explorer
-from clipcap_lib.explore.inspection import Views
+from clipcap_lib.explore.inspection import Explanation
 from clipcap_lib.explore.widgets import Explorer, option_controls
 
 
@@ -32,14 +32,14 @@ class Run:
             raise ValueError("a < b")
         return [Caption(f"{key} {strategy.name} {picture.size}", [1], [-0.5], -0.5, "end")]
 
-    def views(self, picture, captions):
-        return Views("tokens", "prefix", "neighbours")
+    def explain(self, picture, captions):
+        return Explanation("tokens", "prefix", "neighbours")
 
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     runs = {}
-    monkeypatch.setattr(explorer, "subject", lambda folder: runs.setdefault(folder, Run(folder)))
+    monkeypatch.setattr(explorer, "loaded_run", lambda folder: runs.setdefault(folder, Run(folder)))
     for name in ("a.jpg", "b.jpg"):
         Image.new("RGB", (20, 10), "red").save(tmp_path / name)
         runs.setdefault(tmp_path / "one", Run(tmp_path / "one")).gate.set()

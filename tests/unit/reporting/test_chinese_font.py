@@ -8,7 +8,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from transformers import AutoTokenizer
 
-from clipcap_lib.explore.inspection import Subject
+from clipcap_lib.explore.inspection import LoadedRun
 from clipcap_lib.reporting.chinese_font import JUPYTER, font_face
 from clipcap_lib.reporting.report import TEMPLATES
 
@@ -26,12 +26,12 @@ def test_the_font_holds_the_wide_characters_of_a_text_and_no_others():
 
 def test_tokens_that_no_caption_uses_are_no_boxes_in_the_explorer(project, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(project / "data/models/tiny-gpt2-zh")
-    subject = Subject(project)
+    run = LoadedRun(project)
     captioner = type("Captioner", (), {"model": type("Model", (), {"tokenizer": tokenizer})})
-    monkeypatch.setitem(vars(subject), "captioner", captioner)
+    monkeypatch.setitem(vars(run), "captioner", captioner)
     wide = {character for token in tokenizer.get_vocab() for character in token if ord(character) > 0x2E7F}
     assert len(wide) > 1000
-    assert wide <= covered(font_face("".join(subject.vocabulary), "Test SC"))
+    assert wide <= covered(font_face("".join(run.vocabulary), "Test SC"))
 
 
 @pytest.mark.parametrize("style", [JUPYTER, (TEMPLATES / "style.css").read_text(encoding="utf-8")])
