@@ -42,6 +42,7 @@ _WHERE = {
     "explore": "explore:",
     "figures": "reporting.figures:",
     "diagrams": "reporting.diagrams:",
+    "limits_figures": "reporting.limits_figures:",
     "cards": "reporting.cards:",
 }
 __getattr__, __dir__ = lazy(__name__, _WHERE)

@@ -81,9 +81,10 @@ class CrossAttentionBridge(nn.Module):
     """Every block of the language model looks at the image tokens [B, P, m] by a cross-attention of its own.
 
     It stands between self-attention and feed-forward, as in an encoder-decoder and in SmallCap (Ramos et al. 2023,
-    section 3.1), `attention_width` columns narrow; its output is multiplied by tanh of a gate that begins at 0
-    (Alayrac et al. 2022, section 2.2), so that an untrained bridge leaves the language model as it was. Captions begin
-    behind one learned vector, which begins as the embedding of the token that begins or ends a text.
+    section 3.1), `attention_width` columns narrow. Its output matrix begins at 0, so that an untrained bridge leaves
+    the language model as it was: the gate of Flamingo (Alayrac et al. 2022, section 2.2), one number that begins at 0,
+    hardly opens in short training. Captions begin behind one learned vector, at first the embedding of what begins a
+    text.
     """
 
     prefix_length = 1
@@ -97,7 +98,7 @@ class CrossAttentionBridge(nn.Module):
             raise ValueError(f"cross_attention_width is {width}, no multiple of the language model's {heads} heads")
         self.start = nn.Parameter(embed.weight[_begin_token(size.tokenizer)].detach().float().clone())
         blocks = _blocks(language_model)
-        self.layers = nn.ModuleList(GatedCrossAttention(n, size.width, width, heads) for _ in blocks)
+        self.layers = nn.ModuleList(CrossAttention(n, size.width, width, heads) for _ in blocks)
         self.read: tuple[Tensor, Tensor | None] | None = None  # memory and segments, while `reading` lasts
         for number, (block, attention) in enumerate(blocks):
             block.register_forward_pre_hook(partial(_remember, self.layers[number]), with_kwargs=True)
@@ -129,15 +130,16 @@ class CrossAttentionBridge(nn.Module):
         return torch.zeros_like(flat).index_put((segments,), seen.to(flat.dtype))[:-1].view_as(hidden)
 
 
-class GatedCrossAttention(nn.Module):
-    """tanh(g) · W_o softmax(q kᵀ / √w) v, with q from hidden states [rows, k, n], k and v from image tokens."""
+class CrossAttention(nn.Module):
+    """W_o softmax(q kᵀ / √w) v, with q from hidden states [rows, k, n], k and v from image tokens; W_o begins at 0."""
 
     def __init__(self, n: int, image_width: int, width: int, heads: int) -> None:
         super().__init__()
         self.heads, self.before = heads, None
         self.norm, self.queries = nn.LayerNorm(n), nn.Linear(n, width)
         self.keys_values, self.out = nn.Linear(image_width, 2 * width), nn.Linear(width, n)
-        self.gate = nn.Parameter(torch.zeros(()))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def memory(self, tokens: Tensor) -> Tensor:
         """Keys and values [2, B, heads, P, w] of image tokens [B, P, m]."""
@@ -145,14 +147,14 @@ class GatedCrossAttention(nn.Module):
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         mixed = F.scaled_dot_product_attention(self._by_head(self.queries(self.norm(hidden))), keys, values)
-        return self.gate.tanh() * self.out(mixed.transpose(-3, -2).flatten(-2))
+        return self.out(mixed.transpose(-3, -2).flatten(-2))
 
     def _by_head(self, x: Tensor) -> Tensor:
         """[..., P, width] → [..., heads, P, w]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
 
-def _remember(layer: GatedCrossAttention, block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+def _remember(layer: CrossAttention, block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
     layer.before = args[0] if args else kwargs["hidden_states"]
 
 

@@ -30,8 +30,11 @@ class Run:
 
     @property
     def label(self) -> str:
-        """How the run is named in figures and tables: mapping and tuning."""
-        return f"{self.params['mapping']}, {self.params['tuning']}"
+        """How the run is named in figures and tables: mapping, tuning, and what else its folder is named by."""
+        mapping, tuning, seed = (self.params[key] for key in ("mapping", "tuning", "seed"))
+        further = self.name.removeprefix(f"{mapping}-{tuning}-s{seed}") if self.name.startswith(mapping) else ""
+        told = further.strip("-").replace("=", " ").replace(",", ", ")
+        return f"{mapping}, {tuning}" + (f", {told}" if told else "")
 
 
 def loss_curve(history: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -119,7 +119,9 @@ class Models(Section):
 
     encoder: str = Field("clip:data/models/tiny-clip.pt", description="clip:<model or .pt> or hf:<id or folder>")
     language_model: str = Field("data/models/tiny-gpt2-zh", description="a causal language model of transformers")
-    features: Literal["pooled", "grid"] = Field("pooled", description="one embedding a picture, or its tokens")
+    features: Literal["pooled", "grid"] = Field(
+        "pooled", description="pooled: one embedding a picture; grid: the encoder's tokens of it"
+    )
     bridge: Bridge = Field("prefix", description="prefix: image tokens before the words; or cross-attention")
     cross_attention_width: int = Field(0, ge=0, description="its columns; 0: as many as the language model has")
     prefix_length: int = Field(10, gt=0, description="P: vectors of a mapping; mlp, linear on a grid: T")
@@ -175,6 +177,7 @@ class TrainingSettings(Section):
     steps: int = Field(gt=0, description="optimiser steps")
     images_per_step: int = Field(32, gt=0, description="images a step")
     captions_per_image: int = Field(1, gt=0, description="captions packed behind each image's prefix")
+    used_images: int = Field(0, ge=0, description="so many of the training images, drawn by data_seed; 0: all")
     learning_rate: float = Field(2e-5, gt=0, description="AdamW peak learning rate of the mapping network")
     language_model_learning_rate: float = Field(
         2e-5, gt=0, description="the same for what is trained of the language model"

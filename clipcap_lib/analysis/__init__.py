@@ -20,5 +20,8 @@ _WHERE = {
     "to_text": "decoding.decode",
     "Results": "analysis.results",
     "interpret": "analysis.prefixes",
+    "probe_features": "analysis.probes",
+    "LimitsStudy": "analysis.limits",
+    "conclude_limits": "analysis.limits_answers",
 }
 __getattr__, __dir__ = lazy(__name__, _WHERE)

@@ -1,6 +1,5 @@
 """The answer to "MLP or BERT?", in sentences whose every number is computed from the runs."""
 
-from dataclasses import dataclass
 from itertools import combinations
 from math import floor, log10
 from statistics import median
@@ -8,6 +7,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
+from clipcap_lib.analysis.changes import SLIGHT, Change, capital, holds_zero, interval_text, listed
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.loss_curves import images_until, seed_interval, still_falling
 from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
@@ -22,41 +22,8 @@ STEPS = {
     ("lora", "full"): "tuning the whole language model in place of LoRA",
 }
 RIGHT = {name: f"name the {name} rightly" for name in ATTRIBUTES} | {"all": "are wholly right"}
-SLIGHT = 0.05  # of a loss: what one seed, which has no interval, cannot tell from chance
 MOST = 3  # measures that are named where loss and captions disagree
 Cell = tuple[str, str]  # mapping and tuning
-
-
-@dataclass(frozen=True)
-class Change:
-    """From one mean loss to another, over the seeds that both have; `interval` is 95 % over seeds, `None` for one.
-
-    The losses are rounded as they are printed, so that the numbers of a sentence add up.
-    """
-
-    before: float
-    after: float
-    interval: tuple[float, float] | None
-
-    @property
-    def by(self) -> float:
-        return round(self.after - self.before, 3)
-
-    @property
-    def clear(self) -> bool:
-        """Whether it is more than chance may do, by the interval; for one seed, whether it is not slight."""
-        if self.interval is None:
-            return abs(self.by) >= SLIGHT * min(self.before, self.after)
-        return self.by != 0 and not _holds_zero(self.interval)
-
-    @property
-    def arrow(self) -> str:
-        return f"{self.before:.3f} → {self.after:.3f}"
-
-    @property
-    def size_interval(self) -> str:
-        """The interval for a sentence that says by its verb which way the loss goes; empty for one seed."""
-        return _interval(self.interval, -1 if self.by <= 0 else 1) if self.interval else ""
 
 
 def conclude(runs: list[Run], scores: list[pd.DataFrame] | None = None) -> list[str]:
@@ -229,12 +196,12 @@ def _effects(losses: pd.DataFrame, base: str, tuning: str) -> list[str]:
         return []
     step, told = STEPS[base, tuning], _told(changes)
     if len(changes) == 1:
-        return [f"{_capital(step)} {told}."]
+        return [f"{capital(step)} {told}."]
     pair = dict(list(changes.items())[:2])  # MLP and BERT, where they are there
     four = _shared(losses, *[cell for name in pair for cell in cells[name]])
     one, other = (four[name, tuning] - four[name, base] for name in pair)
     lead, tail = _interaction(step, pair, seed_interval(other - one))
-    return [f"{_capital(lead)} {told}; {tail}."]
+    return [f"{capital(lead)} {told}; {tail}."]
 
 
 def _told(changes: dict[str, Change]) -> str:
@@ -243,7 +210,7 @@ def _told(changes: dict[str, Change]) -> str:
     rise = [_changed(name, change) for name, change in changes.items() if change.clear and change.by > 0]
     rest = [_unclear(name, change) for name, change in changes.items() if not change.clear]
     verbs = {"lowers": fall, "raises": rise, "has an effect that may be chance on": rest}
-    told = [f"{verb} the loss {_listed(names)}" for verb, names in verbs.items() if names]
+    told = [f"{verb} the loss {listed(names)}" for verb, names in verbs.items() if names]
     return ", and ".join([told[0], *(text.replace("the loss", "that", 1) for text in told[1:])])
 
 
@@ -253,15 +220,15 @@ def _changed(name: str, change: Change) -> str:
 
 
 def _unclear(name: str, change: Change) -> str:
-    interval = f", change {change.by:+.3f}, {_interval(change.interval, form='+z.3f')}" if change.interval else ""
+    interval = f", change {change.by:+.3f}, {interval_text(change.interval, form='+z.3f')}" if change.interval else ""
     return f"of {_named(name)} ({change.arrow}{interval})"
 
 
 def _interaction(step: str, changes: dict[str, Change], interval: tuple[float, float] | None) -> tuple[str, str]:
     """What comes before and behind the effects on two mapping networks; `interval` is of their difference."""
     one, other = changes.values()
-    names, apart = _listed([_named(name) for name in changes]), round(other.by - one.by, 3)
-    edges = _interval(interval, -1 if apart < 0 else 1) if interval else ""
+    names, apart = listed([_named(name) for name in changes]), round(other.by - one.by, 3)
+    edges = interval_text(interval, -1 if apart < 0 else 1) if interval else ""
     tail, verdict = f"its effects on {names} differ by {abs(apart):.3f}", _verdict(one, other, interval)
     if verdict == "unclear":
         return step, tail + (
@@ -283,7 +250,7 @@ def _verdict(one: Change, other: Change, interval: tuple[float, float] | None) -
     alike = one.clear and other.clear and one.by * other.by > 0
     if interval:
         same = alike and max(map(abs, interval)) <= smaller / 2
-        return "depends" if not _holds_zero(interval) else "same" if same else "unclear"
+        return "depends" if not holds_zero(interval) else "same" if same else "unclear"
     if apart >= max(larger / 2, SLIGHT * min(one.before, one.after, other.before, other.after)):
         return "depends"
     return "same" if alike and apart <= larger / 5 else "unclear"
@@ -326,7 +293,7 @@ def _speed(runs: list[Run], losses: pd.DataFrame, tuning: str) -> str:
     reached = [(images_until(late, goal), images_until(early, goal)) for late, early, goal in goals]
     spacing = loss_curve(of[fast, both.index[0]].history, "dev")["images"].diff().median()
     best = f"{_named(slow)}'s best dev loss ({both[slow, tuning].mean():.3f})"
-    return f"{_capital(_way(tuning))}, {_race(_named(slow), _named(fast), best, reached, spacing)}."
+    return f"{capital(_way(tuning))}, {_race(_named(slow), _named(fast), best, reached, spacing)}."
 
 
 def _race(slow: str, fast: str, best: str, reached: list[tuple[float | None, float | None]], spacing: float) -> str:
@@ -378,7 +345,7 @@ def _disagreements(runs: list[Run], scores: list[pd.DataFrame], losses: pd.DataF
             tables = [_over_seeds([by_run[*cell, seed] for seed in seeds]) for cell in (before, after)]
             if measures := _opposed(*tables, change.by, "{} → {}" if before[0] == after[0] else "{1} against {0}"):
                 loss = _loss_says(before, after, change)
-                sentences.append(f"Loss and captions disagree: {loss}, yet its captions {_listed(measures)}.")
+                sentences.append(f"Loss and captions disagree: {loss}, yet its captions {listed(measures)}.")
     return sentences
 
 
@@ -415,7 +382,7 @@ def _opposed(before: pd.DataFrame, after: pd.DataFrame, change: float, order: st
         if len(pair) < ENOUGH_PICTURES:
             continue
         delta, *edges = paired_difference(pair["before"], pair["after"])
-        if delta * change > 0 and not _holds_zero(edges):  # captions are better the higher, the loss the lower
+        if delta * change > 0 and not holds_zero(edges):  # captions are better the higher, the loss the lower
             found.append(((edges[1] - edges[0]) / abs(delta), _measure(name, pair, edges, order, len(before))))
     return [text for _, text in sorted(found)[:MOST]]
 
@@ -431,7 +398,7 @@ def _measure(name: str, pair: pd.DataFrame, edges: list[float], order: str, pict
     shown = (
         f"{len(pair)} test pictures" if len(pair) == pictures else f"the {len(pair)} test pictures where it is judged"
     )
-    interval = _interval(edges, form=form)
+    interval = interval_text(edges, form=form)
     if name == "CIDEr-D":
         level = "higher" if last > first else "lower"
         return f"have a {level} CIDEr-D ({told} on {shown}; difference {last - first:{form}}, {interval})"
@@ -439,23 +406,5 @@ def _measure(name: str, pair: pd.DataFrame, edges: list[float], order: str, pict
     return f"{RIGHT[name]} {often} often ({told} % of {shown}; difference {last - first:{form}} points, {interval})"
 
 
-def _listed(items: list[str]) -> str:
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
 def _way(tuning: str, again: bool = False) -> str:
     return f"with {'it' if again else 'the language model'} {WAYS[tuning]}"
-
-
-def _holds_zero(interval: tuple[float, float]) -> bool:
-    low, high = interval
-    return low <= 0 <= high
-
-
-def _interval(edges: tuple[float, float], sign: int = 1, form: str = "z.3f") -> str:
-    low, high = sorted(sign * edge for edge in edges)
-    return f"95 % interval {low:{form}} to {high:{form}}"

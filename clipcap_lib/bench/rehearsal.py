@@ -4,6 +4,7 @@ It tells whether a machine copes before anybody downloads anything; what the cap
 """
 
 import io
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -253,7 +254,7 @@ def _rehearse(stages: Stages, images: int, steps: int) -> tuple[Path, float]:
         rehearse_training(stages, model.train(), splits["train"], splits["dev"], steps)
     rehearse_decoding(stages, model.eval(), features.tensor(range(20)))
     del model, splits
-    return rehearse_notebooks(stages, experiment), 2 * len(features) * features.vectors.width / 1e6
+    return rehearse_notebooks(stages, experiment), 2 * len(features) * math.prod(features.vectors.shape) / 1e6
 
 
 if __name__ == "__main__":

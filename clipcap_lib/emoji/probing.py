@@ -17,11 +17,11 @@ RIDGE = 1e-3  # of the number of pictures: keeps directions that hardly vary fro
 def probe_table(
     train: Tensor, train_scenes: Sequence[Scene], test: Tensor, test_scenes: Sequence[Scene]
 ) -> pd.DataFrame:
-    """How often each of a scene's `attributes.factors` is read off test embeddings [M, D], learned from train [N, D].
+    """How often each of a scene's factors, sizes too, is read off test embeddings [M, D], learned from train [N, D].
 
     Columns: read rightly, and guessing (the share that always saying the commonest would reach).
     """
-    told, asked = (pd.DataFrame(map(factors, scenes)) for scenes in (train_scenes, test_scenes))
+    told, asked = (pd.DataFrame(map(_probed, scenes)) for scenes in (train_scenes, test_scenes))
     rows = {
         name: {
             "read rightly": (linear_probe(train, told[name], test) == asked[name]).mean(),
@@ -30,6 +30,11 @@ def probe_table(
         for name in told
     }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _probed(scene: Scene) -> dict[str, str]:
+    sizes = {group.size for group in scene.groups}
+    return factors(scene) | {"sizes": sizes.pop() if len(sizes) == 1 else "big and small"}
 
 
 def linear_probe(train: Tensor, labels: pd.Series, test: Tensor) -> pd.Series:

@@ -26,6 +26,7 @@ QUESTIONS = {
     "04_mlp_vs_bert": "Does an MLP really learn faster and better than BERT, or was it the tuning of GPT-2?",
     "05_decoding": "Which decoding writes the best captions, and at what cost?",
     "06_results": "What do the captions get right, and what do the learned prefixes mean?",
+    "08_what_limits": "What limits ClipCap: the vector, the bridge or the data?",
 }
 SECTIONS = (*QUESTIONS, "07_explore", "01_data_preparation", "02_feature_extraction")
 HIDDEN = {"interactive", "setup", "parameters", "injected-parameters", "navigation", "headline"}  # tags of cells

@@ -99,12 +99,46 @@ def check_experiment(experiment: Experiment, tried: bool = False) -> list[Findin
     Unless they have been `tried`, strategies are checked against the encoder, and captioners get a dry run where
     their language model is on this machine.
     """
-    language_model = _language_model(experiment.models.language_model)
-    found = [*_data(experiment), _encoder(experiment.models.encoder), language_model, *_warmup(experiment)]
+    runs = [experiment.of_run(choice) for choice in experiment.run_grid()]
+    language_models = [_language_model(name) for name in dict.fromkeys(run.models.language_model for run in runs)]
+    encoders = [_encoder(name) for name in dict.fromkeys(run.models.encoder for run in runs)]
+    data = {run.data.model_dump_json(): run for run in runs}.values()
+    found = [finding for run in data for finding in _data(run)] + encoders + language_models
+    found = list(dict.fromkeys([*found, *(finding for run in runs for finding in _warmup(run))]))
     if tried:
         return found
-    can_try = language_model.state == "ready" and language_model.here
-    return [*found, *_unjudged(experiment), *([_captioners(experiment)] if can_try else [])]
+    can_try = all(each.state == "ready" and each.here for each in language_models)
+    unjudged = dict.fromkeys(finding for run in runs for finding in _unjudged(run))
+    return [*found, *_grids(runs), *unjudged, *([_captioners(experiment)] if can_try else [])]
+
+
+def _grids(runs: list[Experiment]) -> Iterator[Finding]:
+    """How much room the grids of an encoder that is here will take."""
+    grids = {(run.models.encoder, run.data.model_dump_json()): run for run in runs if run.models.features == "grid"}
+    for run in grids.values():
+        if _encoder(run.models.encoder).state == "ready" and (images := _images(run.data)):
+            yield _grid(run.models.encoder, images)
+
+
+def _grid(name: str, images: int) -> Finding:
+    from clipcap_lib.encoders import load_encoder
+    from clipcap_lib.features import bytes_needed
+
+    try:
+        encoder = load_encoder(name)
+        size = bytes_needed(encoder, images, "grid") / 1e9
+    except ValueError as error:
+        return Finding("grid features", "missing", str(error))
+    free = shutil.disk_usage(".").free / 1e9
+    tokens, width = encoder.grid
+    note = f"{images:,} pictures × {tokens} × {width} numbers: {size:.2g} GB under data/features, {free:.0f} GB free"
+    return Finding("grid features", "ready" if size < free else "optional", note)  # they may lie there already
+
+
+def _images(data: Data) -> int:
+    if data.corpus == "emoji-scenes":
+        return data.train_images + data.dev_images + data.test_images + data.compositional_images
+    return _count(Path(data.images_folder)) if data.images_folder else 0
 
 
 def _warmup(experiment: Experiment) -> Iterator[Finding]:

@@ -10,11 +10,12 @@ from clipcap_lib.decoding.constraints import ResolvedConstraints, positions_of
 from clipcap_lib.decoding.strategies import Constraints, Contrastive, parse_strategy
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import Padding, pack, tokenize_captions
+from clipcap_lib.runner.axes import describe_choice
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.settings import Mapping, Tuning
 from clipcap_lib.system import first_line
 
-CLIP_SIZE = 8  # of the made-up embeddings: the encoder's own width changes one matrix and nothing else
+CLIP_SIZE, TOKENS = 8, 4  # of the made-up features: an encoder's own width changes one matrix and nothing else
 
 
 def dry_run(experiment: Experiment) -> int:
@@ -22,17 +23,23 @@ def dry_run(experiment: Experiment) -> int:
 
     Raises `ValueError`, naming the captioner, for what one of them cannot do.
     """
-    captioners = sorted({(run["mapping"], run["tuning"]) for run in experiment.run_grid()})
-    for mapping, tuning in captioners:
+    captioners = {}
+    for choice in experiment.run_grid():
+        own, pair = experiment.of_run(choice), (choice["mapping"], choice["tuning"])
+        settings = own.models.model_dump_json(), own.decoding.model_dump_json(), own.training.padding_in_loss
+        captioners.setdefault((*pair, *settings), (own, *pair, describe_choice(choice)))
+    for own, mapping, tuning, what_differs in captioners.values():
         try:
-            _try(experiment, mapping, tuning)
+            _try(own, mapping, tuning)
         except Exception as error:  # whatever a library raises for settings it cannot follow
-            raise ValueError(f"{mapping}, {tuning}: {first_line(error) or type(error).__name__}") from error
+            name = ", ".join(filter(None, (mapping, tuning, what_differs)))
+            raise ValueError(f"{name}: {first_line(error) or type(error).__name__}") from error
     return len(captioners)
 
 
 def _try(experiment: Experiment, mapping: Mapping, tuning: Tuning) -> None:
-    model = ClipCapModel.build(ClipCapConfig.for_features(experiment.models, mapping, tuning, (CLIP_SIZE,)))
+    shape = (TOKENS, CLIP_SIZE) if experiment.models.features == "grid" else (CLIP_SIZE,)
+    model = ClipCapModel.build(ClipCapConfig.for_features(experiment.models, mapping, tuning, shape))
     decoding = experiment.decoding
     named = map(parse_strategy, (decoding.strategy, *decoding.strategies))
     for strategy in (*named, Contrastive(k=max(decoding.grid_k), alpha=0)):
@@ -49,4 +56,4 @@ def _train_a_step(model: ClipCapModel, experiment: Experiment) -> None:
     tokens = tokenize_captions(["a " * longest], [0], model.tokenizer, longest, append_end=own_end)
     padding = Padding.of(model.tokenizer, tokens) if experiment.training.padding_in_loss else None
     packed = pack([[tokens.caption(0)]], model.prefix_length, padding)
-    model.loss(torch.randn(1, CLIP_SIZE), packed).backward()
+    model.loss(torch.randn(1, *model.config.feature_shape), packed).backward()

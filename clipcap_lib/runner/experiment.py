@@ -11,31 +11,22 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from clipcap_lib.corpus.text_files import read_text
+from clipcap_lib.runner.axes import SECTIONS, Runs, chosen_settings, describe_choice
 from clipcap_lib.settings import (
     WITHOUT_EFFECT,
     Data,
     Decoding,
     Language,
-    Mapping,
     Models,
     OneRun,
     Section,
     TrainingSettings,
-    Tuning,
     explain,
     pick,
 )
 
 EXPERIMENTS = Path("notebooks/experiments")
 DEFAULT = EXPERIMENTS / "emoji-zh.yaml"
-
-
-class Runs(Section):
-    """The grid: every mapping × every tuning × every seed is one run."""
-
-    mapping: list[Mapping] = Field(min_length=1)
-    tuning: list[Tuning] = Field(min_length=1)
-    seed: list[int] = Field([0], min_length=1)
 
 
 class Execution(Section):
@@ -80,10 +71,26 @@ class Experiment(Section):
         options = PUBLISHED.get(sections.get("data", {}).get("language", "zh"), {})
         return content | {name: options.get(name, {}) | section for name, section in sections.items()}
 
+    @model_validator(mode="after")
+    def _every_run_is_possible(self) -> "Experiment":
+        if len(names := [self.run_name(choice) for choice in self.run_grid()]) > len(set(names)):
+            raise ValueError(f"runs: two are alike: {next(name for name in names if names.count(name) > 1)}")
+        for choice in self.run_grid() if self.runs.further else []:
+            self.of_run(choice)
+        return self
+
     def run_grid(self) -> list[dict[str, Any]]:
-        """One `{mapping, tuning, seed}` a run, in the order of the file."""
-        grid = itertools.product(self.runs.mapping, self.runs.tuning, self.runs.seed)
-        return [{"mapping": mapping, "tuning": tuning, "seed": seed} for mapping, tuning, seed in grid]
+        """What is chosen for each run: mapping, tuning, seed, and further axes as `section.key`."""
+        return self.runs.grid()
+
+    def run_name(self, choice: dict[str, Any]) -> str:
+        """The name of a run's folder."""
+        return named(run_id(choice["mapping"], choice["tuning"], choice["seed"]), describe_choice(choice))
+
+    def of_run(self, choice: dict[str, Any]) -> "Experiment":
+        """The experiment with the settings of one of its runs."""
+        sections = {name: getattr(self, name) for name in SECTIONS}
+        return self.model_copy(update=chosen_settings(sections, self.runs, choice))
 
     def flat(self) -> dict[str, Any]:
         """All settings but the grid by their own names, as notebooks take them; `None` becomes an empty string."""
@@ -101,6 +108,11 @@ def run_id(mapping: str, tuning: str, seed: int) -> str:
     return f"{mapping}-{tuning}-s{seed}"
 
 
+def named(name: str, what_differs: str) -> str:
+    """A name with what differs behind it, as a file may be called."""
+    return f"{name}-{_as_file_name(what_differs)}" if what_differs else name
+
+
 def adhoc_run_id(parameters: dict[str, Any]) -> str:
     """The name of a run outside experiments, by notebook 03's parameters: what differs from the default is in it."""
     default = load_experiment(DEFAULT).flat()
@@ -108,8 +120,7 @@ def adhoc_run_id(parameters: dict[str, Any]) -> str:
     values = {key: value for section in sections for key, value in section.model_dump(exclude_unset=True).items()}
     given = {key: "" if value is None else value for key, value in values.items()}
     changed = ",".join(f"{key}={value}" for key, value in given.items() if value != default[key])
-    name = run_id(**pick(OneRun, parameters).model_dump())
-    return f"{name}-{_as_file_name(changed)}" if changed else name
+    return named(run_id(**pick(OneRun, parameters).model_dump()), changed)
 
 
 def _as_file_name(text: str) -> str:

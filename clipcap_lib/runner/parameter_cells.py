@@ -68,7 +68,7 @@ def written_from_settings(cell: str) -> str:
 
 
 def _line(line: str, values: dict[str, Any]) -> str:
-    key = line.partition(":")[0]
+    key = line.partition(":")[0]  # a new setting's name alone will do
     if key not in SETTINGS:
         return line
     value = values[key]

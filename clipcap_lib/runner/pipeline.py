@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.provenance.sources import library_hash
-from clipcap_lib.runner.experiment import Experiment, run_id
+from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
 from clipcap_lib.runs import read_json, write_json
 
@@ -48,7 +48,8 @@ class Job:
 
 INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
 DRAWING = ("reporting",)  # rooms that show results and make none
-COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore")
+STUDY = "08_what_limits"  # of experiments with axes beside mapping, tuning and seed
+COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore", STUDY)
 
 
 @dataclass
@@ -74,27 +75,57 @@ class Listener:
 
 
 def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
-    """The jobs of an experiment in an order in which each comes after those it needs."""
-    folder, values = reports / experiment.name, experiment.flat()
+    """The jobs of an experiment in an order in which each comes after those it needs.
 
-    def job(notebook: str, needs: tuple[Job, ...] = (), into: Path | None = None, **extra: Any) -> Job:
-        wanted = notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb")
-        parameters = {key: value for key, value in {**values, **extra}.items() if key in wanted}
-        place, for_others = into or folder / "notebooks" / notebook, notebook not in COMPARISONS
-        return Job(notebook, place, parameters, needs, for_others, experiment.execution.cell_timeout)
-
-    data = job("01_data_preparation")
+    Runs whose data and encoder are the same share the preparation of data and features.
+    """
+    folder = reports / experiment.name
     all_threads = experiment.execution.workers * experiment.execution.threads  # nothing runs beside it
-    features = job("02_feature_extraction", (data,), threads=all_threads)
-    runs = tuple(
-        job("03_train", (features,), folder / "runs" / run_id(**choice), **choice) for choice in experiment.run_grid()
-    )
+    shared: dict[str, Job] = {}  # what several runs go on from, by notebook and parameters
+    runs = []
+    for choice in experiment.run_grid():
+        own = experiment.of_run(choice)
+        data = _shared_job(own, shared, folder, "01_data_preparation")
+        features = _shared_job(own, shared, folder, "02_feature_extraction", (data,), threads=all_threads)
+        given = {key: value for key, value in choice.items() if "." not in key}
+        place = folder / "runs" / experiment.run_name(choice)
+        runs.append(_job(own, "03_train", place, (features,), **given))
     run_folders = [run.folder.as_posix() for run in runs]
-    # The explorer is about one picture: there is nothing to explore where embeddings came without pictures.
-    names = [name for name in COMPARISONS if experiment.data.has_pictures or name != "07_explore"]
+    comparisons = (
+        _job(experiment, name, folder / "notebooks" / name, tuple(runs), runs=run_folders, interactive=False)
+        for name in _comparisons(experiment)
+    )
     # A tuned language model takes longest: begun first, none of them runs alone at the end. Reports keep the order.
-    started = sorted(runs, key=lambda run: run.parameters["tuning"] == "frozen")
-    return [data, features, *started, *(job(name, runs, runs=run_folders, interactive=False) for name in names)]
+    return [*shared.values(), *sorted(runs, key=lambda run: run.parameters["tuning"] == "frozen"), *comparisons]
+
+
+def _job(experiment: Experiment, notebook: str, place: Path, needs: tuple[Job, ...] = (), **extra: Any) -> Job:
+    wanted = notebook_parameters(NOTEBOOKS / f"{notebook}.ipynb")
+    parameters = {key: value for key, value in {**experiment.flat(), **extra}.items() if key in wanted}
+    return Job(notebook, place, parameters, needs, notebook not in COMPARISONS, experiment.execution.cell_timeout)
+
+
+def _shared_job(
+    experiment: Experiment, shared: dict[str, Job], folder: Path, notebook: str, needs: tuple[Job, ...] = (),
+    **extra: Any,
+) -> Job:  # fmt: skip
+    """The job of this notebook with these parameters: the one that another run needs too, or a new one."""
+    first = folder / "notebooks" / notebook
+    job = _job(experiment, notebook, first, needs, **extra)
+    same = [other for other in shared.values() if (other.notebook, other.parameters) == (notebook, job.parameters)]
+    if same:
+        return same[0]
+    before = sum(other.notebook == notebook for other in shared.values())
+    place = first.with_name(f"{notebook}-{before + 1}") if before else first
+    return shared.setdefault(place.name, replace(job, folder=place))
+
+
+def _comparisons(experiment: Experiment) -> list[str]:
+    """The notebooks that compare the runs: those of mapping and tuning, or the one that asks what limits ClipCap."""
+    if experiment.runs.further:
+        return [STUDY]
+    # The explorer is about one picture: there is nothing to explore where embeddings came without pictures.
+    return [name for name in COMPARISONS if name != STUDY and (experiment.data.has_pictures or name != "07_explore")]
 
 
 def check_parameters(job: Job) -> None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.models.gemma3 import Gemma3ForCausalLM, Gemma3TextConfig
 
-from clipcap_lib.bridges import CrossAttentionBridge, GatedCrossAttention, PrefixBridge, register_bridge
+from clipcap_lib.bridges import CrossAttention, CrossAttentionBridge, PrefixBridge, register_bridge
 from clipcap_lib.decoding.decode import decode
 from clipcap_lib.decoding.kv_cache import PrefixDecoder
 from clipcap_lib.mapping import MapperSize, build_mapper
@@ -39,8 +39,8 @@ def llama() -> LlamaForCausalLM:
     return LlamaForCausalLM(LlamaConfig(**shape))
 
 
-def make(mapping="mlp", features="grid", bridge="cross-attention", tuning="full", family=gpt2, gate=0.7, **changed):
-    """A captioner with random weights, whose gates are open by so much."""
+def make(mapping="mlp", features="grid", bridge="cross-attention", tuning="full", family=gpt2, **changed):
+    """A captioner with random weights, its bridge open."""
     torch.manual_seed(1)
     language_model = family()
     with torch.no_grad():
@@ -54,8 +54,8 @@ def make(mapping="mlp", features="grid", bridge="cross-attention", tuning="full"
     )  # fmt: skip
     model = ClipCapModel(config, language_model, Letters()).eval()
     with torch.no_grad():
-        for name, weight in model.bridge.named_parameters():
-            weight.fill_(gate) if name.endswith("gate") else weight.normal_(0, 0.5)
+        for weight in model.bridge.parameters():
+            weight.normal_(0, 0.3)
     return model
 
 
@@ -77,8 +77,11 @@ def plain_logits(model, feature, caption):
 
 @pytest.mark.parametrize("family", [gpt2, llama])
 @torch.no_grad()
-def test_a_closed_gate_leaves_the_language_models_own_logits_bit_for_bit(family):
-    model = make(family=family, gate=0.0)
+def test_a_closed_bridge_leaves_the_language_models_own_logits_bit_for_bit(family):
+    model = make(family=family)
+    for layer in model.bridge.layers:
+        layer.out.weight.zero_()
+        layer.out.bias.zero_()
     words = torch.tensor([[5, 6, 7, 8]])
     embeddings = torch.cat([model.bridge.start.view(1, 1, -1), model.language_model.get_input_embeddings()(words)], 1)
     alone = model.language_model(inputs_embeds=embeddings).logits[0]
@@ -88,7 +91,7 @@ def test_a_closed_gate_leaves_the_language_models_own_logits_bit_for_bit(family)
 
 def test_an_untrained_bridge_is_closed_and_begins_where_texts_begin():
     model = ClipCapModel(make().config, gpt2(), Letters())
-    assert all(layer.gate == 0 for layer in model.bridge.layers)
+    assert all(not layer.out.weight.any() and not layer.out.bias.any() for layer in model.bridge.layers)
     assert torch.equal(model.bridge.start, model.language_model.get_input_embeddings().weight[0])
 
 
@@ -96,11 +99,12 @@ def test_an_untrained_bridge_is_closed_and_begins_where_texts_begin():
 def test_cross_attention_equals_a_naive_loop():
     torch.manual_seed(0)
     layer, hidden, tokens = (
-        GatedCrossAttention(8, 6, 4, 2).double(),
+        CrossAttention(8, 6, 4, 2).double(),
         torch.randn(3, 8).double(),
         torch.randn(5, 6).double(),
     )
-    layer.gate.fill_(0.3)
+    for weight in layer.parameters():
+        weight.normal_(0, 0.5)
     keys_values = tokens @ layer.keys_values.weight.T + layer.keys_values.bias
     expected = []
     for state in hidden:
@@ -112,13 +116,13 @@ def test_cross_attention_equals_a_naive_loop():
             scores = torch.stack([query[head] @ token[:4][head] / 2**0.5 for token in keys_values])
             weights = scores.exp() / scores.exp().sum()
             mixed += [sum(w * token[4:][head] for w, token in zip(weights, keys_values, strict=True))]
-        expected.append(torch.tanh(layer.gate) * (layer.out.weight @ torch.cat(mixed) + layer.out.bias))
+        expected.append(layer.out.weight @ torch.cat(mixed) + layer.out.bias)
     ours = layer(hidden[None], *layer.memory(tokens[None]))[0]
     torch.testing.assert_close(ours, torch.stack(expected), atol=1e-6, rtol=1e-6)
 
 
 @torch.no_grad()
-def test_an_open_gate_is_the_cross_attention_of_transformers():
+def test_an_open_bridge_is_the_cross_attention_of_transformers():
     """The same weights in GPT-2 with `add_cross_attention`, which stands where ours does."""
     torch.manual_seed(2)
     theirs = gpt2(add_cross_attention=True).eval()
@@ -134,7 +138,6 @@ def test_an_open_gate_is_the_cross_attention_of_transformers():
                                       block.crossattention.c_proj), strict=True):  # fmt: skip
             linear.weight.copy_(conv.weight.T.normal_(0, 0.5))
             linear.bias.copy_(conv.bias.normal_())
-        layer.gate.fill_(30.0)  # tanh of it is 1
     image, words = torch.randn(5, 32), torch.tensor([4, 5, 6])
     embeddings = torch.cat([model.bridge.start[None], theirs.get_input_embeddings()(words)])[None]
     expected = theirs(inputs_embeds=embeddings, encoder_hidden_states=image[None]).logits[0]
@@ -266,8 +269,8 @@ def test_gpt2s_short_way_equals_the_general_one(strategy, monkeypatch):
 @torch.no_grad()
 def test_keys_and_values_of_an_image_are_computed_once(monkeypatch):
     model, calls = make(), []
-    memory = GatedCrossAttention.memory
-    monkeypatch.setattr(GatedCrossAttention, "memory", lambda layer, x: calls.append(len(x)) or memory(layer, x))
+    memory = CrossAttention.memory
+    monkeypatch.setattr(CrossAttention, "memory", lambda layer, x: calls.append(len(x)) or memory(layer, x))
     captions_of(model, GRID, STRATEGIES[3])
     assert calls == [len(GRID)] * len(model.bridge.layers)  # and not once a step, nor once a sample
 
@@ -289,9 +292,9 @@ def test_a_bridge_is_trained_and_saved_under_every_tuning(tuning, language_model
     model = ClipCapModel.build(config).cpu()
     with torch.no_grad():
         for layer in model.bridge.layers:
-            layer.gate.fill_(0.5)
+            layer.out.weight.normal_()
     names = [name for name in model.trainable() if name.startswith("bridge.")]
-    assert len(names) == 1 + 9 * len(model.bridge.layers)
+    assert len(names) == 1 + 8 * len(model.bridge.layers)
     model.save_pretrained(tmp_path)
     again = ClipCapModel.from_pretrained(tmp_path).cpu()
     words = torch.tensor([5, 6])

@@ -27,8 +27,9 @@ def model(make_model):
 @pytest.fixture
 def trial(model):
     return study.DecodingStudy(
-        model=model, features=FEATURES, keys=KEYS, references={key: ["一只猫在草地上", "一辆车"] for key in KEYS},
-        language="zh", frequencies=training_frequencies(CAPTIONS, "jieba"), judge=None,
+        model=model, features=FEATURES, embeddings=FEATURES, keys=KEYS,
+        references={key: ["一只猫在草地上", "一辆车"] for key in KEYS}, language="zh", judge=None,
+        frequencies=training_frequencies(CAPTIONS, "jieba"),
         constraints=Constraints(max_new_tokens=8, min_new_tokens=8),
     )  # fmt: skip
 

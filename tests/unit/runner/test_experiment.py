@@ -41,7 +41,7 @@ def test_the_grid_is_every_mapping_tuning_and_seed(tmp_path):
         ("steps: 10", "step: 10", "unknown key 'training.step'; did you mean 'steps'"),
         ("steps: 10", "steps: 10, lr: fast", "unknown key 'training.lr'; did you mean 'learning_rate'"),
         ("1e-4", "fast", "training.learning_rate: .*'fast'"),
-        ("[mlp, bert]", "[MLPP]", "'MLPP' is not one of mlp, bert, transformer, linear; did you mean 'mlp'"),
+        ("[mlp, bert]", "[MLPP]", "'MLPP' is not one of mlp, bert, transformer, linear, direct; did you mean 'mlp'"),
         ("title: Mine", "epoch: 3\ntitle: Mine", "unknown key 'epoch'"),
         ("name: mine", "", "key 'name' is missing"),
         ("steps: 10", "steps: -1", "training.steps: .*greater than 0"),
@@ -127,7 +127,7 @@ def test_runs_that_differ_in_any_setting_have_folders_of_their_own(default):
     chosen = {
         "tuning": "lora", "mapping": "bert", "corpus": "files", "language": "en", "dev_split": "caption",
         "precision": "bf16", "keep": "last", "strategy": "beam width:3", "duplicates": "perceptual",
-        "dev_captions_file": "x",
+        "dev_captions_file": "x", "features": "grid", "bridge": "cross-attention",
     }  # fmt: skip
     names = [adhoc_run_id(default)]
     needed = {

@@ -1,0 +1,59 @@
+"""Changes from one number to another, with intervals, as sentences tell them."""
+
+from dataclasses import dataclass
+
+SLIGHT = 0.05  # of a loss: what one seed, which has no interval, cannot tell from chance
+
+
+@dataclass(frozen=True)
+class Change:
+    """From one mean loss to another, over the seeds that both have; `interval` is 95 % over seeds, `None` for one.
+
+    The losses are rounded as they are printed, so that the numbers of a sentence add up.
+    """
+
+    before: float
+    after: float
+    interval: tuple[float, float] | None
+
+    @property
+    def by(self) -> float:
+        return round(self.after - self.before, 3)
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is more than chance may do, by the interval; for one seed, whether it is not slight."""
+        if self.interval is None:
+            return abs(self.by) >= SLIGHT * min(self.before, self.after)
+        return self.by != 0 and not holds_zero(self.interval)
+
+    @property
+    def arrow(self) -> str:
+        return f"{self.before:.3f} → {self.after:.3f}"
+
+    @property
+    def size_interval(self) -> str:
+        """The interval for a sentence that says by its verb which way the loss goes; empty for one seed."""
+        return interval_text(self.interval, -1 if self.by <= 0 else 1) if self.interval else ""
+
+
+def listed(items: list[str]) -> str:
+    """Items in a sentence: a, b and c."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def capital(text: str) -> str:
+    """The text with a capital to begin a sentence."""
+    return text[0].upper() + text[1:]
+
+
+def holds_zero(interval: tuple[float, float]) -> bool:
+    """Whether 0 lies in an interval, so that what it is of may be chance."""
+    low, high = interval
+    return low <= 0 <= high
+
+
+def interval_text(edges: tuple[float, float], sign: int = 1, form: str = "z.3f") -> str:
+    """An interval as it stands in a sentence; `sign` −1 for one whose verb says that something falls."""
+    low, high = sorted(sign * edge for edge in edges)
+    return f"95 % interval {low:{form}} to {high:{form}}"
