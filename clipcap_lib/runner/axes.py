@@ -98,5 +98,11 @@ def _checked(name: str, section: BaseModel, values: dict[str, Any]) -> BaseModel
 
 
 def describe_choice(choice: dict[str, Any]) -> str:
-    """What tells a run from others of its mapping, tuning and seed: `learning_rate=0.001,train_images=500`."""
-    return ",".join(f"{key.partition('.')[2]}={value}" for key, value in choice.items() if "." in key)
+    """What tells a run from others of its mapping, tuning and seed: `learning_rate=0.001,train_images=500`.
+
+    The language model's learning rate is not named where it is that of the mapping network.
+    """
+    rate, its = "training.learning_rate", "training.language_model_learning_rate"
+    same = {its} if choice.get(rate, "") == choice.get(its) else set()
+    named = {key.partition(".")[2]: value for key, value in choice.items() if "." in key and key not in same}
+    return ",".join(f"{key}={value}" for key, value in named.items())

@@ -29,7 +29,7 @@ def execute(name: str, folder: Path, **parameters) -> str:
         (
             "03_train",
             {"mapping": "brt"},
-            "mapping: 'brt' is not one of mlp, bert, transformer, linear; did you mean 'bert'",
+            "mapping: 'brt' is not one of mlp, bert, transformer, linear, direct; did you mean 'bert'",
         ),
         ("05_decoding", {"strategies": "grdy"}, "decoding strategy 'grdy' is unknown; did you mean 'greedy'?"),
         ("06_results", {"decoders": "[greedy, bem]"}, "decoding strategy 'bem' is unknown; did you mean 'beam'?"),
@@ -69,3 +69,24 @@ def test_a_short_run_says_that_its_rate_stays_low_and_notebook_01_computes_its_s
     assert "the learning rate reaches only 1 % of its peak" in shown
     shown = execute("01_data_preparation", tmp_path, **small)
     assert "No picture of dev or test is a training picture, compared byte by byte." in shown
+
+
+def test_cross_attention_on_a_grid_from_training_to_captions(tmp_path, reports):
+    """Notebook 03 trains it, `caption` and notebooks 05 to 07 read it, notebook 08 sets it beside other runs."""
+    tiny = {"train_images": 128, "dev_images": 16, "test_images": 16, "compositional_images": 16, "data_seed": 3}
+    run, steps = str(tmp_path / "out"), {"steps": 4, "warmup_steps": 1, "evaluate_every": 2}
+    shown = execute("03_train", tmp_path, mapping="direct", features="grid", bridge="cross-attention", tuning="frozen",
+                    cross_attention_width=20, strategy="best-of-n n:2", **tiny, **steps)  # fmt: skip
+    assert "[2, 3, 1, 5, 9, 4]" in shown.replace("\n", "")  # keys and values, blocks, batch, heads, tokens, w
+    for name, parameters in {
+        "05_decoding": {"strategies": ["greedy", "magic k:2 alpha:0.1 beta:0.5"], "decoding_images": 4, "grid_k": [2]},
+        "06_results": {"decoders": ["beam width:2", "best-of-n n:2"], "decoding_images": 4, "samples": 2},
+        "07_explore": {"tried": ["contrastive k:2 alpha:0.1"], "interactive": False},
+    }.items():
+        assert "Traceback" not in execute(name, tmp_path, runs=run, output=str(tmp_path / name), **parameters)
+    both = [run, str(reports / "emoji-tiny" / "runs" / "mlp-frozen-s0")]
+    shown = execute("08_what_limits", tmp_path, runs=both, probed_images=100, output=str(tmp_path / "08"))
+    findings = read_json(tmp_path / "08" / "summary.json")["findings"]
+    assert any(said.startswith("This rests on one seed") for said in findings)
+    assert "guessing" in shown  # the probes
+    assert shown.count("image/png") >= 2

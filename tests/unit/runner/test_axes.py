@@ -44,6 +44,17 @@ def test_what_goes_together_goes_value_by_value(tmp_path):
     assert len(experiment.run_grid()) == 4
 
 
+def test_long_names_say_all_and_rates_that_are_one_are_named_once(tmp_path):
+    rates = "training.learning_rate: [5e-4, 1e-3], training.language_model_learning_rate: [5e-4, 1e-3]"
+    together = "together: [[training.learning_rate, training.language_model_learning_rate]]"
+    experiment = load(
+        tmp_path, f"models.bridge: [prefix, cross-attention], models.features: [grid], {rates}, {together}"
+    )
+    names = [experiment.run_name(choice) for choice in experiment.run_grid()]
+    assert names[-1] == "bert-frozen-s0-bridge=cross-attention,features=grid,learning_rate=0.001"
+    assert len(set(names)) == 8
+
+
 def test_a_run_has_its_own_settings_and_all_else_of_the_file(tmp_path):
     experiment = load(tmp_path, "training.learning_rate: [5e-4, 1e-3]")
     own = [experiment.of_run(choice) for choice in experiment.run_grid()]
