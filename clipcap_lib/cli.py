@@ -71,6 +71,7 @@ def run(
     from clipcap_lib.runner.parameter_cells import ParameterError
     from clipcap_lib.runner.pipeline import is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
+    from clipcap_lib.runner.warm_kernels import use_warm_kernels
 
     console = Console()
     experiment = find_experiment(experiment)
@@ -79,6 +80,7 @@ def run(
         settings = load_experiment(experiment)
         jobs = plan_jobs(settings, reports)
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
+        use_warm_kernels()  # which import while this process checks
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
         claimed = claimed or _claim(reports, settings.name)
         outcomes = run_with_board(console, jobs, settings.execution.workers)

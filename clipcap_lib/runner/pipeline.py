@@ -21,6 +21,7 @@ from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
+from clipcap_lib.runner.warm_kernels import use_warm_kernels
 from clipcap_lib.runs import read_json, write_json
 
 NOTEBOOKS = Path("notebooks")
@@ -221,6 +222,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, listener: Listener | None = None
     listener = listener or Listener()
     for job in jobs:
         check_parameters(job)
+    use_warm_kernels()
     outcomes: dict[Path, Outcome] = {}
     with ThreadPoolExecutor(workers) as pool:
         for wave in _waves(jobs):

@@ -9,6 +9,7 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from typer.testing import CliRunner
 
 from clipcap_lib import cli
@@ -68,7 +69,9 @@ def test_a_run_folder_holds_what_the_contract_says(reports):
     assert 0 <= summary["test_objects"] <= 1
 
 
-def test_plain_papermill_works_too(tmp_path):
+def test_plain_papermill_works_too(tmp_path, monkeypatch):
+    """With a kernel that is started, not forked."""
+    monkeypatch.setattr(KernelProvisionerFactory.instance(), "default_provisioner_name", "local-provisioner")
     small = {
         "train_images": 64,
         "dev_images": 8,

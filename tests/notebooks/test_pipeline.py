@@ -1,9 +1,14 @@
 """The runner on toy notebooks: strict parameters, true status, freshness, and failures that cost nothing else."""
 
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from clipcap_lib.runner import pipeline
@@ -189,3 +194,39 @@ def test_the_longest_trainings_begin_first_and_reports_keep_the_order_of_the_fil
     assert tunings == ["full"] * 3 + ["frozen"] * 3
     listed = [Path(run).name for run in jobs[-1].parameters["runs"]]
     assert listed == [run_id(**choice) for choice in settings.run_grid()]
+
+
+# --- kernels that are forked ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_kernels_have_imported_everything_and_share_nothing(toy):
+    first = toy("first", "import sys, os\nassert {'torch', 'seaborn', 'transformers'} <= sys.modules.keys()",
+                "left = 1\nos.environ['LEFT'] = '1'\nos.chdir('/')\nsys.modules['torch'].left = 1")  # fmt: skip
+    second = toy("second", "import os, torch\nassert 'left' not in globals()\nassert 'LEFT' not in os.environ",
+                 f"assert os.getcwd() == {os.getcwd()!r}\nassert not hasattr(torch, 'left')",
+                 "assert torch.randn(300, 300).mm(torch.randn(300, 300)).shape == (300, 300)")  # fmt: skip
+    assert [outcome.error for outcome in run_jobs([first, second])] == [None, None]
+
+
+def test_a_kernel_ends_with_the_command_that_started_it(toy, tmp_path):
+    toy("long", f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))", "time.sleep(600)")
+    (tmp_path / "caller.py").write_text(
+        "from pathlib import Path\nfrom clipcap_lib.runner import pipeline\n"
+        f"here = Path({str(tmp_path)!r})\npipeline.NOTEBOOKS = here\n"
+        "pipeline.run_jobs([pipeline.Job('long', here / 'reports' / 'long', {})])"
+    )
+    caller = subprocess.Popen([sys.executable, str(tmp_path / "caller.py")])
+    assert until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 120)
+    kernel = psutil.Process(int((tmp_path / "pid").read_text()))
+    caller.kill()
+    caller.wait()
+    assert until(lambda: not kernel.is_running(), 30)
+
+
+def until(found, seconds):
+    """What a function finds, asked again for so many seconds."""
+    ends = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < ends:
+        time.sleep(0.1)
+    return value

@@ -1,0 +1,15 @@
+"""Imports what notebooks import, for `warm_kernels` to fork from; nothing here may start a thread or touch a GPU."""
+
+import gc
+from importlib import import_module
+
+import clipcap_lib
+
+KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipykernel.zmqshell", "matplotlib_inline.backend_inline",
+          "clipcap_lib.runner.warm_kernels")  # fmt: skip
+for module in (*KERNEL, "seaborn", "scipy.stats"):
+    import_module(module)
+for room in (clipcap_lib, clipcap_lib.analysis, clipcap_lib.emoji, clipcap_lib.metrics, clipcap_lib.explore):
+    for name in dir(room):
+        getattr(room, name)  # imports the module it stands in
+gc.freeze()  # or each kernel's garbage collector walks, and so copies, all that is shared: three seconds
