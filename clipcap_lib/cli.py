@@ -310,10 +310,10 @@ def import_(
 
 @app.command()
 def gallery(reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports")) -> None:
-    """Copy the README's figures out of the default experiment's executed notebooks into reports/gallery/."""
+    """Copy the README's figures and answers out of executed notebooks into reports/gallery/."""
     from clipcap_lib.reporting.gallery import write_gallery
 
     _enter_project()
     with _refusing(FileNotFoundError, ValueError):
-        for path in write_gallery(reports / "emoji-zh", reports / "gallery"):
+        for path in write_gallery(reports, reports / "gallery"):
             typer.echo(path)

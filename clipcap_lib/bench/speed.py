@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from clipcap_lib.bench.peak_memory import Peak
+from clipcap_lib.decoding import kv_cache
 from clipcap_lib.decoding.decode import Constraints, decode
 from clipcap_lib.decoding.fast_gpt2 import Affine
 from clipcap_lib.decoding.strategies import Beam, Contrastive, Greedy, Sample, Strategy
@@ -47,7 +48,7 @@ class _Vocabulary:
         return " ".join(map(str, tokens))
 
 
-def build(size: str, tuning: str = "full") -> ClipCapModel:
+def build(size: str, tuning: str = "full", **settings: Any) -> ClipCapModel:
     """A captioner with random weights, whose next-token distributions are about as peaked as a trained one's."""
     layers, width, heads, vocabulary = SIZES[size]
     torch.manual_seed(0)
@@ -58,7 +59,8 @@ def build(size: str, tuning: str = "full") -> ClipCapModel:
     language_model = GPT2LMHeadModel(shape)
     with torch.no_grad():
         language_model.lm_head.weight.mul_(8 * (768 / width) ** 0.5)
-    config = ClipCapConfig(mapping="mlp", tuning=tuning, encoder="none", language_model="random", clip_size=512)
+    settings = {"mapping": "mlp", "tuning": tuning, "clip_size": 512} | settings
+    config = ClipCapConfig(encoder="none", language_model="random", **settings)
     return ClipCapModel(config, language_model, _Vocabulary()).to(DEVICE)
 
 
@@ -144,6 +146,29 @@ def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
         label = f"contrastive k=4 against greedy, batch {count}"
         rows = {"alive": [4 * count] * FIXED, "heads": 0.25, "theirs_alive": [count] * (FIXED - 1)}
         yield Case(label, count, contrastive, greedy, 0.75, **rows)
+
+
+def bridge_cases(size: str, dtype: torch.dtype) -> Iterator[Case]:
+    """Cross-attention to a grid of ViT-B/32: our step for it against the general path, and against a prefix."""
+    grid = {"mapping": "direct", "features": "grid", "grid": 50, "clip_size": 768, "bridge": "cross-attention"}
+    model, prefix = (build(size, **settings).to(dtype).eval() for settings in (grid, {}))
+    images, pooled = (torch.randn(20, *shape).to(DEVICE, dtype) for shape in ((50, 768), (512,)))
+    fixed = Constraints(max_new_tokens=FIXED, stop_tokens=())
+    for name, strategy in (("greedy", Greedy()), ("beam 5", Beam(width=5))):
+        ours = partial(decode, model, images, strategy, fixed)
+        yield Case(f"cross-attention, {name}, against the general path", 20, ours, partial(_by_general_path, ours))
+        yield Case(
+            f"cross-attention, {name}, against a prefix", 20, ours, partial(decode, prefix, pooled, strategy, fixed)
+        )
+
+
+def _by_general_path(work: Callable[[], object]) -> object:
+    """The same through the language model's own forward."""
+    fast, kv_cache.fast_step = kv_cache.fast_step, lambda language_model: None
+    try:
+        return work()
+    finally:
+        kv_cache.fast_step = fast
 
 
 def generate(model: ClipCapModel, features: Tensor, stops: list[int], limit: int, **options) -> Callable[[], object]:
@@ -268,6 +293,8 @@ def _rows(size: str, precision: Precision, repetitions: int) -> Iterator[tuple[s
     floor = Floor(model)
     for case in decoding_cases(model, size == "tiny"):
         yield _row(case, repetitions, floor)
+    for case in bridge_cases(size, next(model.parameters()).dtype):
+        yield _row(case, repetitions)
 
 
 def _row(case: Case, repetitions: int, floor: Floor | None = None) -> tuple[str, ...]:
@@ -298,12 +325,23 @@ def main(
     for measured in [size] if size else SIZES:
         place = f"{device_name()}, {threads} threads, {precision}"
         title = f"{measured}: {place}, medians of {repetitions} interleaved repetitions"
-        table = Table(*COLUMNS, title=title, caption=FLOOR)
-        # Drawn after each row and not while one is measured: a table takes minutes.
-        with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            for row in _rows(measured, precision, repetitions):
-                table.add_row(*row)
-                live.refresh()
+        _show(console, title, _rows(measured, precision, repetitions))
+
+
+def _show(console: Console, title: str, rows: Iterator[tuple[str, ...]]) -> None:
+    """Show each row as soon as it is measured, for a table takes minutes: in a terminal it grows, else lines follow."""
+    if not console.is_terminal:
+        print(title, "\t".join(COLUMNS), sep="\n", flush=True)
+        for row in rows:
+            print("\t".join(row), flush=True)
+        print(FLOOR, flush=True)
+        return
+    table = Table(*COLUMNS, title=title, caption=FLOOR)
+    # Drawn after each row and not while one is measured.
+    with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        for row in rows:
+            table.add_row(*row)
+            live.refresh()
 
 
 if __name__ == "__main__":
