@@ -31,6 +31,7 @@ from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_expe
 from clipcap_lib.runs import enter_project, write_json
 
 if TYPE_CHECKING:
+    import pandas as pd
     from filelock import FileLock
 
     from clipcap_lib.decoding.constraints import Caption
@@ -64,6 +65,12 @@ def _complain(words: object) -> None:
 def run(
     experiment: Annotated[Path, typer.Argument(help="an experiment by name, such as emoji-zh, or a file of your own")],
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-S", help="key=value in place of the file's, or key=value,value: a run for each"),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="of the experiment with -S; default: its own and the keys")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-j", min=1, help="notebooks side by side")] = None,
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
@@ -77,13 +84,13 @@ def run(
     experiment = find_experiment(experiment)
     _enter_project(experiment)
     with _refusing(ExperimentError, ParameterError, InUseError):
-        settings = load_experiment(experiment)
+        settings = load_experiment(experiment, overrides or (), name)
         jobs = plan_jobs(settings, reports)
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         use_warm_kernels()  # which import while this process checks
         _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
         claimed = claimed or _claim(reports, settings.name)
-        outcomes = run_with_board(console, jobs, settings.execution.workers)
+        outcomes = run_with_board(console, jobs, workers or settings.execution.workers)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
@@ -306,6 +313,42 @@ def import_(
             table.add_row(name, value, where)
     Console(width=100).print(table)
     typer.echo(f"{output}: ready for `clipcap caption IMAGE --run {output}`")
+
+
+@app.command("runs")
+def runs_(
+    where: Annotated[str | None, typer.Option(help="only these, such as 'mapping == \"mlp\" and seed < 3'")] = None,
+    sort: Annotated[str | None, typer.Option(help="by this column, lowest first; -COLUMN: highest first")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
+) -> None:
+    """List every finished run: the settings that differ, what came of it, where it came from."""
+    from clipcap_lib.analysis.all_runs import all_runs, chosen_runs
+
+    _enter_project()
+    with _refusing(ValueError):
+        table = chosen_runs(all_runs(reports), where, sort)
+    if as_csv:
+        typer.echo(table.to_csv(index=False), nl=False)
+    elif as_json:
+        typer.echo(table.to_json(orient="records", date_format="iso", force_ascii=False))
+    elif as_markdown:
+        rows = [table.columns, ["---"] * len(table.columns), *_told(table)]
+        typer.echo("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    else:
+        shown = Table(*table.columns, box=None, pad_edge=False)
+        for row in _told(table):
+            shown.add_row(*row)
+        Console(width=max(160, Console().width)).print(shown)
+
+
+def _told(table: "pd.DataFrame") -> Iterator[list[str]]:
+    """The rows of a table as people read them."""
+    for row in table.itertuples(index=False):
+        yield ["" if value is None or value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
+               for value in row]  # fmt: skip
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from clipcap_lib.corpus.text_files import read_text
 from clipcap_lib.runner.axes import SECTIONS, Runs, chosen_settings, describe_choice
+from clipcap_lib.runner.overrides import with_overrides
 from clipcap_lib.settings import (
     WITHOUT_EFFECT,
     Data,
@@ -137,9 +139,10 @@ def find_experiment(name: Path) -> Path:
     return EXPERIMENTS / f"{name}.yaml" if bare else name.absolute()
 
 
-def load_experiment(path: Path) -> Experiment:
-    """Read an experiment file (YAML 1.2, so that `1e-4` is a number).
+def load_experiment(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> Experiment:
+    """Read an experiment file (YAML 1.2, so that `1e-4` is a number), with settings in place of its own.
 
+    `overrides` are `key=value`, and `name` what the experiment is then called; see `with_overrides`.
     Raises `ExperimentError` for a missing file, a YAML error, an unknown key or an ill-typed value; each is named with
     the nearest valid key or the valid choices.
     """
@@ -150,10 +153,13 @@ def load_experiment(path: Path) -> Experiment:
     if not isinstance(content, dict):
         raise ExperimentError(f"{path}: expected keys and values, such as `name: my-experiment`")
     try:
+        content = with_overrides(content, overrides, name) if overrides or name else content
         experiment = Experiment.model_validate(content)
         problems = _without_effect(experiment.data)
     except ValidationError as error:
         problems = [explain(problem, _keys(problem)) for problem in error.errors()]
+    except ValueError as error:  # an override that is none
+        problems = [str(error)]
     if problems:
         raise ExperimentError(f"{path}:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return experiment
