@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
 
+from clipcap_lib.adapters import add_adapters, merge_adapters
 from clipcap_lib.bridges import BridgeSize, Prompt, build_bridge
 from clipcap_lib.decoding.shared_prefix import check_shared_prefix
 from clipcap_lib.language_model import lm_head, load_language_model, weights_sha256
@@ -33,7 +32,9 @@ class ClipCapModel(nn.Module):
         super().__init__()
         self.config, self.tokenizer = config, tokenizer
         self.stop_tokens = _stop_tokens(config, tokenizer)
-        self.language_model = _tune(language_model, config)
+        language_model.requires_grad_(config.tuning == "full")
+        lora = config.tuning == "lora"
+        self.language_model = add_adapters(language_model, config.lora_rank) if lora else language_model
         self.mapper = build_mapper(config.mapping, _mapper_size(config, language_model))
         made = _image_tokens(self.mapper, config)
         size = BridgeSize(*made, config.cross_attention_width, self.language_model, tokenizer)
@@ -131,6 +132,13 @@ class ClipCapModel(nn.Module):
         model.load_trainable(load_file(folder / "model.safetensors"), str(folder))
         return model.eval()
 
+    @classmethod
+    def for_decoding(cls, folder: Path) -> "ClipCapModel":
+        """Load a saved captioner with its adapters merged: to caption with, not to train or save."""
+        model = cls.from_pretrained(folder)
+        merge_adapters(model.language_model)
+        return model
+
     def load_trainable(self, weights: dict[str, Tensor], source: str) -> None:
         """Replace the trained parameters, each [...] in its shape; `source` names them in errors over their names."""
         own = self.trainable()
@@ -162,14 +170,3 @@ def _stop_tokens(config: ClipCapConfig, tokenizer: PreTrainedTokenizerBase) -> t
     if own is not None and own not in tokenizer.get_vocab():
         raise ValueError(f"captions end with {own!r}, which is no token of {config.language_model}")
     return (end_token(tokenizer) if own is None else tokenizer.convert_tokens_to_ids(own),)
-
-
-def _tune(language_model: nn.Module, config: ClipCapConfig) -> nn.Module:
-    language_model.requires_grad_(config.tuning == "full")
-    if config.tuning == "lora":
-        transposed = any(isinstance(module, Conv1D) for module in language_model.modules())  # GPT-2 keeps [in, out]
-        settings = LoraConfig(
-            r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", fan_in_fan_out=transposed
-        )
-        return inject_adapter_in_model(settings, language_model)
-    return language_model

@@ -56,7 +56,7 @@ class DecodingStudy:
         corpus, language = results.corpus, results.language
         keys = corpus.test_images(images)["image_id"].tolist()
         train = corpus.table.loc[corpus.table["split"] == "train", "caption"]
-        model = ClipCapModel.from_pretrained(results.best.folder / "model")
+        model = ClipCapModel.for_decoding(results.best.folder / "model")
         return cls(
             model=model,
             features=results.features(model, images),

@@ -62,7 +62,7 @@ class Results:
     @cached_property
     def models(self) -> dict[str, ClipCapModel]:
         """The captioners of `same_seed` by the run's name."""
-        return {run.name: ClipCapModel.from_pretrained(run.folder / "model") for run in self.same_seed}
+        return {run.name: ClipCapModel.for_decoding(run.folder / "model") for run in self.same_seed}
 
     def embeddings(self, images: int) -> Tensor:
         """The embeddings [images, D] of the first test images."""

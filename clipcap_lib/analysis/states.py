@@ -82,7 +82,7 @@ def isotropies(
     values, panels = {}, {}
     for tuning in dict.fromkeys(run.params["tuning"] for run in results.runs):
         best = Results([run for run in results.runs if run.params["tuning"] == tuning]).best
-        model = ClipCapModel.from_pretrained(best.folder / "model")
+        model = ClipCapModel.for_decoding(best.folder / "model")
         features = results.features(model, images)
         greedy = [row[0] for row in decode(model, features, Greedy(), constraints)]
         values[best.label] = isotropy(model, features, greedy)

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
+from clipcap_lib.adapters import merge_adapters
 from clipcap_lib.bench.peak_memory import Peak
 from clipcap_lib.decoding import kv_cache
 from clipcap_lib.decoding.decode import Constraints, decode
@@ -146,6 +147,15 @@ def decoding_cases(model: ClipCapModel, tiny: bool) -> Iterator[Case]:
         label = f"contrastive k=4 against greedy, batch {count}"
         rows = {"alive": [4 * count] * FIXED, "heads": 0.25, "theirs_alive": [count] * (FIXED - 1)}
         yield Case(label, count, contrastive, greedy, 0.75, **rows)
+
+
+def lora_case(size: str, dtype: torch.dtype) -> Case:
+    """Greedy captions of a model trained by LoRA: adapters merged, as it is loaded, against adapters in place."""
+    merged, beside = (build(size, "lora").to(dtype).eval() for _ in range(2))
+    merge_adapters(merged.language_model)
+    images, fixed = torch.randn(20, 512).to(DEVICE, dtype), Constraints(max_new_tokens=FIXED, stop_tokens=())
+    work = [partial(decode, model, images, Greedy(), fixed) for model in (merged, beside)]
+    return Case("LoRA, greedy, merged against adapters in place", 20, *work)
 
 
 def bridge_cases(size: str, dtype: torch.dtype) -> Iterator[Case]:
@@ -293,7 +303,8 @@ def _rows(size: str, precision: Precision, repetitions: int) -> Iterator[tuple[s
     floor = Floor(model)
     for case in decoding_cases(model, size == "tiny"):
         yield _row(case, repetitions, floor)
-    for case in bridge_cases(size, next(model.parameters()).dtype):
+    dtype = next(model.parameters()).dtype
+    for case in (lora_case(size, dtype), *bridge_cases(size, dtype)):
         yield _row(case, repetitions)
 
 

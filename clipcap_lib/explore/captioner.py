@@ -52,7 +52,7 @@ class Captioner:
             raise FileNotFoundError(_why_no_run(folder))
         try:
             params = read_json(folder / "params.json")
-            name, model = params["encoder"], ClipCapModel.from_pretrained(folder / "model")
+            name, model = params["encoder"], ClipCapModel.for_decoding(folder / "model")
             pick(Data, params)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
             why = " ".join(str(error).split())

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from clipcap_lib.decoding.decode import Constraints, decode
+from clipcap_lib.decoding.fast_gpt2 import is_plain_gpt2
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import load_language_model
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
@@ -90,3 +91,21 @@ def test_steps_are_heard_and_can_stop_a_decoding(make_model):
         decode(model, torch.randn(1, 16), Greedy(), Constraints(min_new_tokens=9, max_new_tokens=9))
     decode(model, torch.randn(1, 16), Greedy(), Constraints(max_new_tokens=4))
     assert len(heard) == 3
+
+
+def test_merged_adapters_give_the_same_captions_by_the_short_way(make_model, tmp_path):
+    model, features = make_model(tuning="lora").eval(), torch.randn(12, 16)
+    with torch.no_grad():
+        for name, weight in model.language_model.named_parameters():
+            if "lora_B" in name:  # zero before training
+                weight.normal_(0, 0.1)
+    model.save_pretrained(tmp_path)
+    plain, merged = ClipCapModel.from_pretrained(tmp_path).cpu(), ClipCapModel.for_decoding(tmp_path).cpu()
+    assert is_plain_gpt2(merged.language_model)
+    assert not is_plain_gpt2(plain.language_model)
+    words = torch.randint(5, 20, (3, 6))
+    one, other = (each.language_model(words).logits for each in (plain, merged))
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert (one - make_model().eval().language_model(words).logits).abs().max() > 0.1  # the adapters do something
+    texts = [[row[0].text for row in decode(each, features, Greedy())] for each in (plain, merged)]
+    assert texts[0] == texts[1]
