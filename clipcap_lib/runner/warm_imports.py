@@ -5,8 +5,8 @@ from importlib import import_module
 
 import clipcap_lib
 
-KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipykernel.zmqshell", "matplotlib_inline.backend_inline",
-          "clipcap_lib.runner.warm_kernels")  # fmt: skip
+# Without matplotlib's inline backend: it looks for the kernel whose figures it shows when it is imported.
+KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipykernel.zmqshell", "clipcap_lib.runner.warm_kernels")
 for module in (*KERNEL, "seaborn", "scipy.stats"):
     import_module(module)
 for room in (clipcap_lib, clipcap_lib.analysis, clipcap_lib.emoji, clipcap_lib.metrics, clipcap_lib.explore):

@@ -209,6 +209,13 @@ def test_kernels_have_imported_everything_and_share_nothing(toy):
     assert [outcome.error for outcome in run_jobs([first, second])] == [None, None]
 
 
+def test_a_forked_kernel_shows_figures(toy):
+    drawn = toy("drawn", "import matplotlib.pyplot as plt\nfrom IPython.display import display\n"
+                         "figure, axis = plt.subplots()\nplt.close(figure)\ndisplay(figure)")  # fmt: skip
+    assert [outcome.error for outcome in run_jobs([drawn])] == [None]
+    assert "image/png" in (drawn.folder / "notebook.ipynb").read_text()
+
+
 def test_a_kernel_ends_with_the_command_that_started_it(toy, tmp_path):
     toy("long", f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))", "time.sleep(600)")
     (tmp_path / "caller.py").write_text(
