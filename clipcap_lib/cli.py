@@ -87,8 +87,9 @@ def run(
         settings = load_experiment(experiment, overrides or (), name)
         jobs = plan_jobs(settings, reports)
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
-        use_warm_kernels()  # which import while this process checks
-        _refuse_what_cannot_run(console, settings, tried=all(map(is_fresh, jobs)))
+        if not (fresh := all(map(is_fresh, jobs))):
+            use_warm_kernels()  # which import while this process checks
+        _refuse_what_cannot_run(console, settings, tried=fresh)
         claimed = claimed or _claim(reports, settings.name)
         outcomes = run_with_board(console, jobs, workers or settings.execution.workers)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]

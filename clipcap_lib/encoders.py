@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import Literal
 
 import torch
 from PIL import Image
@@ -15,10 +14,8 @@ from transformers import AutoModel, AutoProcessor, ProcessorMixin
 
 from clipcap_lib.images import READING
 from clipcap_lib.openai_clip import CLIP, DOWNLOADS, can_read, clip, load_clip
-from clipcap_lib.settings import Language
+from clipcap_lib.settings import FeatureKind, Language
 from clipcap_lib.system import best_device, no_progress_bars
-
-FeatureKind = Literal["pooled", "grid"]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ Mapping = Annotated[str, _one_of(MAPPINGS)]
 Bridge = Annotated[str, _one_of(BRIDGES)]
 Tuning = Literal["frozen", "lora", "full"]
 Duplicates = Literal["bytes", "perceptual"]
+FeatureKind = Literal["pooled", "grid"]
 COMPARED = [
     "greedy", "beam width:5", "sample top_k:10", "sample top_p:0.9", "sample typical_p:0.9", "sample min_p:0.1",
     "contrastive k:4 alpha:0.1", "contrastive k:4 alpha:0.6", "magic k:4 alpha:0.1 beta:0.5", "best-of-n n:8",
@@ -119,7 +120,7 @@ class Models(Section):
 
     encoder: str = Field("clip:data/models/tiny-clip.pt", description="clip:<model or .pt> or hf:<id or folder>")
     language_model: str = Field("data/models/tiny-gpt2-zh", description="a causal language model of transformers")
-    features: Literal["pooled", "grid"] = Field(
+    features: FeatureKind = Field(
         "pooled", description="pooled: one embedding a picture; grid: the encoder's tokens of it"
     )
     bridge: Bridge = Field("prefix", description="prefix: image tokens before the words; or cross-attention")

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clipcap_lib.analysis.limits import SETTINGS
 from clipcap_lib.runs import finished_in, read_json
-from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSettings
 from clipcap_lib.system import nearest
 
-SETTINGS = [key for section in (OneRun, Models, TrainingSettings, Data, Decoding) for key in section.model_fields]
 FIRST = ["experiment", "run", "mapping", "tuning", "seed"]
 RESULTS = ["best_dev_loss", "steps", "seconds", "trainable_parameters"]
 Z = 1.96  # of a 95 % interval

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from clipcap_lib.emoji.attributes import ATTRIBUTES
+
+RIGHT = {name: f"name the {name} rightly" for name in ATTRIBUTES} | {"all": "are wholly right"}
 SLIGHT = 0.05  # of a loss: what one seed, which has no interval, cannot tell from chance
 
 

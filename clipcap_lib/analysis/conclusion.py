@@ -7,10 +7,10 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.analysis.changes import SLIGHT, Change, capital, holds_zero, interval_text, listed
+from clipcap_lib.analysis.changes import RIGHT, SLIGHT, Change, capital, holds_zero, interval_text, listed
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.loss_curves import images_until, seed_interval, still_falling
-from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
+from clipcap_lib.emoji.attributes import ENOUGH_PICTURES
 from clipcap_lib.runs import Run, loss_curve, summary_table
 from clipcap_lib.settings import MAPPINGS
 
@@ -21,7 +21,6 @@ STEPS = {
     ("frozen", "lora"): "tuning the language model by LoRA",
     ("lora", "full"): "tuning the whole language model in place of LoRA",
 }
-RIGHT = {name: f"name the {name} rightly" for name in ATTRIBUTES} | {"all": "are wholly right"}
 MOST = 3  # measures that are named where loss and captions disagree
 Cell = tuple[str, str]  # mapping and tuning
 

@@ -79,26 +79,15 @@ class LimitsStudy:
         found = pd.concat([table[known].astype(float) for table in tables]) if known else pd.DataFrame()
         return found.groupby(level=0, sort=False).mean() if known else found
 
-    def accuracy(self) -> pd.DataFrame:
-        """The share of test pictures whose captions name each attribute rightly: a row an arm."""
-        rows = {arm: LimitsStudy(runs).captions().mean() for arm, runs in self._by_arm().items()}
-        return pd.DataFrame(rows).T
-
     def costs(self) -> pd.DataFrame:
         """Of each arm, the mean over its seeds of trained parameters, seconds, dev loss, and that at equal time.
 
         Equal time is the training time of the quickest arm.
         """
-        table, quickest = self.table, self.table.groupby("arm")["seconds"].mean().min()
-        table["at equal time"] = [_lowest_within(run, quickest) for run in self.runs]
+        quickest = self.table.groupby("arm")["seconds"].mean().min()
+        table = self.table.assign(**{"at equal time": [_lowest_within(run, quickest) for run in self.runs]})
         columns = ["trainable_parameters", "seconds", "best_dev_loss", "at equal time"]
         return table.groupby("arm", sort=False)[columns].mean().sort_values("best_dev_loss")
-
-    def _by_arm(self) -> dict[str, list[Run]]:
-        found: dict[str, list[Run]] = {}
-        for run in self.runs:
-            found.setdefault(self.arm(run), []).append(run)
-        return found
 
 
 def describe_arm(chosen: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.analysis.changes import Change, capital, holds_zero, interval_text, listed
+from clipcap_lib.analysis.changes import RIGHT, Change, capital, holds_zero, interval_text, listed
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.limits import LimitsStudy, describe_arm
 from clipcap_lib.analysis.loss_curves import seed_interval
@@ -150,10 +150,9 @@ def _attributes(before: LimitsStudy, after: LimitsStudy, names: list[str]) -> li
             continue
         delta, low, high = paired_difference(pair["before"], pair["after"], 1 - 0.05 / len(names))
         if not holds_zero((low, high)):
-            way = "are wholly right" if name == "all" else f"name the {name} rightly"
+            shares = f"{pair['after'].mean():.0%} against {pair['before'].mean():.0%} of {len(pair)} pictures"
             found.append(
-                f"{way} in {pair['after'].mean():.0%} against {pair['before'].mean():.0%} of {len(pair)} pictures "
-                f"({100 * delta:+.0f} points, {100 * low:+.0f} to {100 * high:+.0f})"
+                f"{RIGHT[name]} in {shares} ({100 * delta:+.0f} points, {100 * low:+.0f} to {100 * high:+.0f})"
             )
     return found
 

@@ -1,6 +1,7 @@
 """Any setting as an axis: the runs of an experiment, each by what tells it from the others."""
 
 import itertools
+from collections import Counter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -44,7 +45,8 @@ class Runs(Section):
                 raise ValueError(f"together: {unknown[0]!r} is no axis{nearest(unknown[0], list(axes))}")
             if len(lengths := {len(axes[key]) for key in group}) > 1:
                 raise ValueError(f"together: {', '.join(group)} differ in length: {sorted(lengths)}")
-        if repeated := [key for key, count in _counts(self.together).items() if count > 1]:
+        named = Counter(itertools.chain(*self.together))
+        if repeated := [key for key, count in named.items() if count > 1]:
             raise ValueError(f"together: {repeated[0]} is named twice")
         return self
 
@@ -66,11 +68,6 @@ class Runs(Section):
                 for keys in groups]  # fmt: skip
         found = [{key: value for part in parts for key, value in part.items()} for parts in itertools.product(*rows)]
         return [{key: choice[key] for key in axes} for choice in found]
-
-
-def _counts(groups: list[list[str]]) -> dict[str, int]:
-    keys = list(itertools.chain(*groups))
-    return {key: keys.count(key) for key in keys}
 
 
 def chosen_settings(sections: dict[str, BaseModel], runs: Runs, choice: dict[str, Any]) -> dict[str, BaseModel]:

@@ -101,22 +101,24 @@ def check_experiment(experiment: Experiment, tried: bool = False) -> list[Findin
     """
     runs = [experiment.of_run(choice) for choice in experiment.run_grid()]
     language_models = [_language_model(name) for name in dict.fromkeys(run.models.language_model for run in runs)]
-    encoders = [_encoder(name) for name in dict.fromkeys(run.models.encoder for run in runs)]
+    encoders = {name: _encoder(name) for name in dict.fromkeys(run.models.encoder for run in runs)}
     data = {run.data.model_dump_json(): run for run in runs}.values()
-    found = [finding for run in data for finding in _data(run)] + encoders + language_models
+    found = [finding for run in data for finding in _data(run)] + [*encoders.values(), *language_models]
     found = list(dict.fromkeys([*found, *(finding for run in runs for finding in _warmup(run))]))
     if tried:
         return found
     can_try = all(each.state == "ready" and each.here for each in language_models)
     unjudged = dict.fromkeys(finding for run in runs for finding in _unjudged(run))
-    return [*found, *_grids(runs), *unjudged, *([_captioners(experiment)] if can_try else [])]
+    return [*found, *_grids(runs, encoders), *unjudged, *([_captioners(experiment)] if can_try else [])]
 
 
-def _grids(runs: list[Experiment]) -> Iterator[Finding]:
+def _grids(runs: list[Experiment], encoders: dict[str, Finding]) -> Iterator[Finding]:
     """How much room the grids of an encoder that is here will take."""
     grids = {(run.models.encoder, run.data.model_dump_json()): run for run in runs if run.models.features == "grid"}
     for run in grids.values():
-        if _encoder(run.models.encoder).state == "ready" and (images := _images(run.data)):
+        found = encoders[run.models.encoder]
+        # One that is not here would be downloaded to be asked.
+        if found.state == "ready" and found.here and (images := _images(run.data)):
             yield _grid(run.models.encoder, images)
 
 

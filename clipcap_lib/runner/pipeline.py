@@ -222,7 +222,6 @@ def run_jobs(jobs: list[Job], workers: int = 1, listener: Listener | None = None
     listener = listener or Listener()
     for job in jobs:
         check_parameters(job)
-    use_warm_kernels()
     outcomes: dict[Path, Outcome] = {}
     with ThreadPoolExecutor(workers) as pool:
         for wave in _waves(jobs):
@@ -264,6 +263,7 @@ def partial_folder(job: Job) -> Path:
 
 
 def _execute(job: Job, listener: Listener) -> Outcome:
+    use_warm_kernels()  # where nothing is executed, nothing is imported
     work, stamp, started = partial_folder(job), job_hash(job), time.perf_counter()
     if (before := _record_of(work)) and before["hash"] != stamp:
         shutil.rmtree(work)  # left behind by other parameters or another library

@@ -45,7 +45,7 @@ def use_warm_kernels() -> None:
         os.environ.setdefault(key, value)
     forkserver.ensure_running()
     for key in READ_AT_IMPORT.keys() - before.keys():
-        del os.environ[key]
+        os.environ.pop(key, None)  # two threads may be here
 
 
 class WarmProvisioner(LocalProvisioner):
