@@ -5,9 +5,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
+from threading import Lock
 
 PACKAGE = Path(__file__).parents[1]
 DATA = (".csv", ".yaml", ".j2", ".css")  # belong to every module of their room
+_PARSING = Lock()
 
 
 def library_files() -> list[Path]:
@@ -58,8 +60,15 @@ def _imports_of(file: Path, modified: int) -> list[Path]:
     return list(_imported(file.read_text(encoding="utf-8")))
 
 
+def _parsed(source: str) -> ast.Module:
+    # One at a time: Python 3.11 counts the depth of all threads' trees in one number and, when they mix, raises
+    # "AST constructor recursion depth mismatch" (CPython's issue 106905).
+    with _PARSING:
+        return ast.parse(source)
+
+
 def _imported(source: str) -> Iterator[Path]:
-    tree = ast.parse(source)
+    tree = _parsed(source)
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=names):
@@ -98,7 +107,7 @@ def _where(package: str) -> dict[str, str]:
     file = PACKAGE.joinpath(*parts, "__init__.py")
     if top != PACKAGE.name or not file.is_file():
         return {}
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in _parsed(file.read_text(encoding="utf-8")).body:
         match node:
             case ast.Assign(targets=[ast.Name(id="_WHERE")], value=value):
                 return ast.literal_eval(value)

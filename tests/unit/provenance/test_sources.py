@@ -1,5 +1,8 @@
 """What a result depends on, read off the imports: nothing is overlooked, wherever a module is moved."""
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,22 @@ def test_every_file_of_the_library_is_a_source():
     root = sources.PACKAGE
     held = {path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert held == set(sources.library_files())
+
+
+@pytest.fixture
+def turns_while_collecting():
+    """Wherever garbage is collected, another thread gets its turn: in the middle of a tree, too."""
+
+    def pause(*_) -> None:
+        time.sleep(0.0005)
+
+    gc.callbacks.append(pause)
+    yield
+    gc.callbacks.remove(pause)
+
+
+def test_threads_may_ask_at_once(turns_while_collecting):
+    texts = [(sources.PACKAGE / name).read_text() for name in ("model.py", "settings.py", "training.py", "bridges.py")]
+    alone = [list(sources._imported(text)) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda text: list(sources._imported(text)), texts)) == alone
