@@ -44,5 +44,6 @@ _WHERE = {
     "diagrams": "reporting.diagrams:",
     "limits_figures": "reporting.limits_figures:",
     "cards": "reporting.cards:",
+    "tables": "reporting.tables:",
 }
 __getattr__, __dir__ = lazy(__name__, _WHERE)

@@ -3,6 +3,7 @@
 from clipcap_lib.lazy import lazy
 
 _WHERE = {
+    "paired_table": "analysis.intervals",
     "conclude": "analysis.conclusion",
     "caption_scores": "analysis.loss_curves",
     "loss_table": "analysis.loss_curves",

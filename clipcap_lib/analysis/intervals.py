@@ -1,5 +1,6 @@
 """Intervals over images: of a difference, and of several sets of captions side by side."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,37 @@ def paired_difference(
     means = bootstrap_draws(len(difference), resamples, seed=0) @ difference / len(difference)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(difference.mean()), float(low), float(high)
+
+
+def pictures_to_settle(before: pd.Series, after: pd.Series) -> float:
+    """How many images would make the 95 % interval of this mean difference exclude 0; infinity where it is 0.
+
+    Were the mean and the spread of the difference to stay as they are: n = (1.96 · spread / mean)².
+    """
+    difference = (after - before).dropna().astype(float)
+    mean = difference.mean()
+    return math.inf if mean == 0 or len(difference) < 2 else math.ceil((1.96 * difference.std() / mean) ** 2)
+
+
+def paired_table(scores: dict[str, pd.DataFrame], against: str) -> pd.DataFrame:
+    """What each set of captions has more than one of them, image by image, with 95 % intervals.
+
+    `scores`: by name a row an image, a column a metric. Returns a row a name but `against`, with columns (metric,
+    "difference" | "low" | "high"); nothing for a metric of which no image has both values.
+    """
+    rows = {name: _paired(scores[against], own) for name, own in scores.items() if name != against}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.columns = pd.MultiIndex.from_tuples(table.columns, names=["metric", ""])
+    return table
+
+
+def _paired(before: pd.DataFrame, after: pd.DataFrame) -> dict[tuple[str, str], float]:
+    found = {
+        metric: paired_difference(before[metric], after[metric]) for metric in before
+        if metric in after and (after[metric] - before[metric]).notna().any()
+    }  # fmt: skip
+    return {(metric, part): value for metric, row in found.items()
+            for part, value in zip(("difference", "low", "high"), row, strict=True)}  # fmt: skip
 
 
 def interval_table(

@@ -75,8 +75,9 @@ def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str
         f"{_verdict(row)}</td></tr>"
         for row in captions.to_dict("records")
     )
+    picture = picture_tag(image.image_path, f"Picture {image.image_id}: {references[0]}")
     return (
-        f'<div style="{CARD}">{picture_tag(image.image_path, f"Picture {image.image_id}: {references[0]}")}'
+        f'<div class="card" style="{CARD}">{picture}'
         f'<div><div style="color:{FAINT};margin-bottom:6px">{shown}</div>'
         f'<table style="border-collapse:collapse;margin:0">{rows}</table></div></div>'
     )
@@ -115,7 +116,7 @@ HEADINGS = ("", "token", "probability", "what else was likely")
 def _token_row(number: int, row: dict) -> str:
     share = row["probability"]
     bar = (
-        f'<span style="display:inline-block;width:{80 * share:.0f}px;height:10px;background:#2e6f95;border-radius:2px;'
+        f'<span style="display:inline-block;width:{80 * share:.0f}px;height:10px;background:#0072b2;border-radius:2px;'
         f'margin-right:6px"></span>{share:.0%}'
     )
     others = " · ".join(f"{html.escape(token)} {other:.0%}" for token, other in row["others"])

@@ -1,18 +1,20 @@
 """`clipcap compare`: what differs between runs in settings, curves, metrics, captions and machine, as one page."""
 
 import html
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
+from pandas.io.formats.style import Styler
 
-from clipcap_lib.analysis.intervals import paired_difference
+from clipcap_lib.analysis.intervals import paired_difference, pictures_to_settle
 from clipcap_lib.analysis.loss_curves import caption_scores
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.reporting import cards, figures
-from clipcap_lib.reporting.report import write_page
+from clipcap_lib.reporting.page import write_page
 from clipcap_lib.runs import Run, finished_in, read_json, read_run
 from clipcap_lib.settings import Data, pick
 
@@ -24,7 +26,8 @@ SHOWN = 12
 class Comparison:
     """The first run is what the others are measured against.
 
-    `deltas`: run, metric, value, delta, low, high, and how many images were judged in both, which they are over.
+    `deltas`: run, metric, the first run's value and this one's, their difference and its 95 % interval, a verdict, how
+    many images were judged in both, which they are over, and how many would settle it.
     """
 
     runs: list[Run]
@@ -92,9 +95,25 @@ def _deltas(label: str, base: pd.DataFrame, other: pd.DataFrame) -> list[dict[st
         if pair.empty:
             continue  # no picture was judged in both: there is no difference to state
         delta, low, high = paired_difference(pair["first"], pair["other"])
-        rows.append({"run": label, "metric": metric, "value": pair["other"].mean(), "delta": delta, "low": low,
-                     "high": high, "images": len(pair)})  # fmt: skip
+        rows.append({"run": label, "metric": metric, "first": pair["first"].mean(), "value": pair["other"].mean(),
+                     "delta": delta, "low": low, "high": high, "verdict": _verdict(low, high), "images": len(pair),
+                     "to_settle": pictures_to_settle(pair["first"], pair["other"])})  # fmt: skip
     return rows
+
+
+def _verdict(low: float, high: float) -> str:
+    return "better" if low > 0 else "worse" if high < 0 else "may be chance"
+
+
+def verdicts(found: Comparison) -> list[str]:
+    """A sentence for each run but the first: in which metrics it is better or worse, and what may be chance."""
+    sentences = []
+    for run, rows in found.deltas.groupby("run", sort=False):
+        by_verdict = rows.groupby("verdict")["metric"].agg(", ".join)
+        clear = [f"{verdict} in {by_verdict[verdict]}" for verdict in ("better", "worse") if verdict in by_verdict]
+        open_ = f"what differs in {by_verdict['may be chance']} may be chance" if "may be chance" in by_verdict else ""
+        sentences.append(f"{run} against {found.labels[0]}: {'; '.join(filter(None, [*clear, open_]))}.")
+    return sentences
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
@@ -109,7 +128,7 @@ def write_comparison(found: Comparison, path: Path) -> Path:
         parameters=_table(_differences(found, [run.params for run in found.runs])),
         surroundings=_table(_differences(found, [_origin(run) for run in found.runs])),
         curves=Markup(cards.as_html(curves, "Loss curves of the compared runs")),
-        deltas=_table(_readable(found.deltas), index=False), captions=Markup(_captions(found)),
+        deltas=_deltas_table(found), verdicts=verdicts(found), captions=Markup(_captions(found)),
     )  # fmt: skip
     return path
 
@@ -127,10 +146,28 @@ def _origin(run: Run) -> dict[str, Any]:
     return {key: value for key, value in origin.items() if key != "versions"} | origin["versions"]
 
 
-def _readable(deltas: pd.DataFrame) -> pd.DataFrame:
-    interval = [f"{low:+.3f} … {high:+.3f}" for low, high in zip(deltas["low"], deltas["high"], strict=True)]
-    value, delta = deltas["value"].map("{:.3f}".format), deltas["delta"].map("{:+.3f}".format)
-    return deltas[["run", "metric"]].assign(value=value, delta=delta, interval=interval, images=deltas["images"])
+def _deltas_table(found: Comparison) -> Markup:
+    """What differs in numbers, grey where it may be chance."""
+    table = _readable(found)
+    looks = {"better": "clear", "worse": "clear failed", "may be chance": "chance"}
+    classes = pd.DataFrame({name: found.deltas["verdict"].map(looks) for name in table})
+    styled = Styler(table, uuid="metrics").hide(axis="index").set_td_classes(classes)
+    return Markup(styled.to_html(table_attributes='class="dataframe"'))
+
+
+def _readable(found: Comparison) -> pd.DataFrame:
+    """Shares in percent, CIDEr-D as it is."""
+    rows = []
+    for row in found.deltas.itertuples():
+        times, digits, unit = (1, 3, "") if row.metric == "CIDEr-D" else (100, 1, " %")
+        low, high, delta = (f"{times * value:+z.{digits}f}" for value in (row.low, row.high, row.delta))
+        first, value = (f"{times * value:.{digits}f}{unit}" for value in (row.first, row.value))
+        rows.append({
+            "run": row.run, "metric": row.metric, found.labels[0]: first, "value": value, "difference": delta,
+            "95 % interval": f"{low} … {high}", "verdict": row.verdict, "pictures": f"{row.images:,}",
+            "pictures to settle": f"{row.to_settle:,.0f}" if math.isfinite(row.to_settle) else "never",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def _table(table: pd.DataFrame, index: bool = True) -> Markup:

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from transformers import PreTrainedTokenizerBase
 
 from clipcap_lib.packing import Packed
-from clipcap_lib.reporting.figures import FAINT, INK, MAPPINGS, _subplots
+from clipcap_lib.reporting.figures import BLUE, FAINT, INK, RED, _subplots
 
-SEEN, HIDDEN = "#2e6f95", "#f3f5f7"
+SEEN, HIDDEN = BLUE, "#f3f5f7"
 
 
 def packed_row(packed: Packed, tokenizer: PreTrainedTokenizerBase, title: str, row: int = 0) -> Figure:
@@ -40,8 +40,8 @@ def contrastive_bars(table: pd.DataFrame, title: str) -> Figure:
     """What each candidate of a step of contrastive search gets and loses; `table` is of `contrastive_step`."""
     figure, axis = _subplots(figsize=(8, 0.55 * len(table) + 1.6))
     places = np.arange(len(table))[::-1]
-    axis.barh(places + 0.2, table["confidence"], 0.36, color=MAPPINGS["bert"], label="confidence (1 − α)·p(v)")
-    axis.barh(places - 0.2, table["penalty"], 0.36, color=MAPPINGS["mlp"], label="penalty −α·max cos")
+    axis.barh(places + 0.2, table["confidence"], 0.36, color=BLUE, label="confidence (1 − α)·p(v)")
+    axis.barh(places - 0.2, table["penalty"], 0.36, color=RED, label="penalty −α·max cos")
     axis.plot(table["score"], places, "D", color=INK, markersize=7, label="score: their sum")
     best = int(table["score"].idxmax())
     axis.annotate("written", (table["score"][best], places[best]), xytext=(0, 12), textcoords="offset points",

@@ -13,26 +13,36 @@ import matplotlib.ticker as ticker
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython import get_ipython
+from IPython.core.formatters import BaseFormatter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from traitlets import ObjectName, Unicode
 
 from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.images import open_picture
+from clipcap_lib.reporting.figure_data import figure_data
 from clipcap_lib.runs import Run, loss_curve
 
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
-MAPPINGS = {"mlp": "#d1495b", "bert": "#2e6f95", "transformer": "#5b8c3e", "linear": "#8a6a4f"}
+# Okabe and Ito's colours, told apart by who sees no red or green, in an order of unequal lightness: in grey, too.
+BLUE, ORANGE, BLACK, PURPLE, GREEN, SKY, RED = (
+    "#0072b2", "#e69f00", "#22313f", "#cc79a7", "#009e73", "#56b4e9", "#d55e00",
+)  # fmt: skip
+CYCLE = (BLUE, ORANGE, BLACK, PURPLE, GREEN, SKY, RED)
+MAPPINGS = {"mlp": BLUE, "bert": ORANGE, "transformer": BLACK, "linear": GREEN, "direct": SKY}
 
 
 def color_of(mapping: str) -> str:
     """The colour of a mapping network in every figure; one for all that are not the library's own."""
-    return MAPPINGS.get(mapping, INK)
+    return MAPPINGS.get(mapping, PURPLE)
 
 
 def use_style() -> None:
     """Set the figure style of the workbench in this kernel; call it once, before the first figure."""
+    _give_numbers_with_figures()
     fonts.fontManager.addfont(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"))
     sns.set_theme(
         style="ticks", context="notebook",
@@ -44,6 +54,20 @@ def use_style() -> None:
             "figure.constrained_layout.use": True,
         },
     )  # fmt: skip
+
+
+class _NumbersFormatter(BaseFormatter):
+    """Puts the numbers that a figure draws beside its picture, for pages to give to download."""
+
+    format_type = Unicode("text/csv")
+    print_method = ObjectName("_repr_csv_")
+
+
+def _give_numbers_with_figures() -> None:
+    if (shell := get_ipython()) and "text/csv" not in shell.display_formatter.formatters:
+        formatter = _NumbersFormatter(parent=shell.display_formatter)
+        formatter.for_type(Figure, lambda figure: figure_data(figure).to_csv(index=False) or None)
+        shell.display_formatter.formatters["text/csv"] = formatter
 
 
 def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
@@ -94,10 +118,11 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
             if same:
                 _draw_run(axis, same, x)
         axis.set(title=f"language model {tuning}", xlabel="images seen" if x == "images" else "seconds of training")
-        axis.legend(frameon=False)
     dev = pd.concat([loss_curve(run.history, "dev") for run in runs])["value"]
     lowest = min(dev.min(), *(_smoothed(loss_curve(run.history, "train")).min() for run in runs))
     axes[0, 0].set(ylabel="loss (nats per token)", ylim=(lowest * 0.9, min(dev.max(), dev.min() * 6) * 1.03))
+    for axis in axes[0]:
+        name_lines(axis)
     figure.suptitle("Thin: every step · bold: smoothed · dashed: dev · dot: best dev loss", fontsize=10, color=FAINT)
     return figure
 
@@ -105,7 +130,7 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
 def overlaid_curves(runs: dict[str, Run]) -> Figure:
     """Smoothed train and dashed dev loss of named runs on common axes, against images and against seconds."""
     figure, axes = _subplots(1, 2, figsize=(11.2, 4.4), sharey=True)
-    for (label, run), color in zip(runs.items(), sns.color_palette("deep", len(runs)), strict=True):
+    for (label, run), color in zip(runs.items(), _colors_of(list(runs.values())), strict=True):
         train, dev = loss_curve(run.history, "train"), loss_curve(run.history, "dev")
         smooth = _smoothed(train)
         for axis, x in zip(axes, ("images", "seconds"), strict=True):
@@ -114,8 +139,30 @@ def overlaid_curves(runs: dict[str, Run]) -> Figure:
             axis.set(xlabel="images seen" if x == "images" else "seconds of training")
             _log_scale(axis)
     axes[0].set(ylabel="loss (nats per token)", title="bold: train, smoothed · dashed: dev")
-    axes[0].legend(frameon=False)
+    for axis in axes:
+        name_lines(axis)
     return figure
+
+
+def _colors_of(runs: list[Run]) -> list[str]:
+    # A mapping's own colour, as everywhere, where no two of the runs share one.
+    own = [color_of(run.params["mapping"]) for run in runs]
+    return own if len(set(own)) == len(own) else list(itertools.islice(itertools.cycle(CYCLE), len(runs)))
+
+
+def name_lines(axis: Axes) -> None:
+    """Write the name of each labelled line at its end, pushed apart where ends meet; the limits must stand."""
+    to_fraction = axis.transData + axis.transAxes.inverted()
+    named = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
+    ends = {line: np.clip(to_fraction.transform((0, line.get_ydata()[-1]))[1], 0, 1) for line in named}
+    level = -np.inf
+    for line in sorted(named, key=ends.get):
+        level = max(ends[line], level + 0.065)
+        axis.annotate(
+            line.get_label(), (line.get_xdata()[-1], line.get_ydata()[-1]), xytext=(1.03, level), fontsize=10,
+            textcoords="axes fraction", va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": line.get_color(), "linewidth": 1.2},
+        )  # fmt: skip
 
 
 def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
@@ -168,7 +215,7 @@ def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Fi
     """How often each whole number occurs."""
     figure, axis = _subplots(figsize=(8, 3))
     counts = pd.Series(values).value_counts().sort_index()
-    axis.bar(counts.index, counts.to_numpy(), color=MAPPINGS["bert"], width=0.85)
+    axis.bar(counts.index, counts.to_numpy(), color=BLUE, width=0.85)
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axis.grid(axis="x", visible=False)
     return figure
@@ -177,7 +224,7 @@ def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Fi
 def frequency_bars(counts: pd.Series, title: str, xlabel: str) -> Figure:
     """Horizontal bars of named counts."""
     figure, axis = _subplots(figsize=(8, 0.28 * len(counts) + 1))
-    axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color=MAPPINGS["transformer"])
+    axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color=SKY)
     axis.set(title=title, xlabel=xlabel)
     axis.grid(axis="y", visible=False)
     return figure
@@ -249,7 +296,7 @@ def factor_bars(table: pd.DataFrame, title: str) -> Figure:
     widths = [len(rows) + 1 for _, rows in groups]
     figure, axes = _subplots(1, len(groups), figsize=(12, 3.6), sharey=True, width_ratios=widths, squeeze=False)
     for axis, (factor, rows) in zip(axes[0], groups, strict=True):
-        bars = axis.bar(rows["value"], rows["right"] * 100, color=MAPPINGS["bert"], width=0.75)
+        bars = axis.bar(rows["value"], rows["right"] * 100, color=BLUE, width=0.75)
         axis.bar_label(bars, [f"n={n}" for n in rows["pictures"]], fontsize=8, color=FAINT, rotation=90, padding=3)
         axis.set(xlabel=factor, ylim=(0, 118), yticks=range(0, 101, 25))
         axis.tick_params(axis="x", rotation=90 if rows["value"].str.len().max() > 3 else 0)
@@ -272,8 +319,8 @@ def confusion_bars(pairs: pd.Series, title: str) -> Figure:
 # --- decoding ------------------------------------------------------------------------------------------------------
 
 STRATEGIES = {
-    "greedy": "#22313f", "beam": "#2e6f95", "sample": "#5b8c3e", "contrastive": "#d1495b", "magic": "#8d6cab",
-    "best-of-n": "#d9902f", "mbr": "#8a6a4f",
+    "greedy": BLACK, "beam": BLUE, "sample": SKY, "contrastive": RED, "magic": PURPLE, "best-of-n": ORANGE,
+    "mbr": GREEN,
 }  # fmt: skip
 
 
@@ -322,10 +369,10 @@ def next_token_bars(probabilities: pd.Series, top_k: int, top_p: float, context:
     top = probabilities.head(shown)
     nucleus = int((probabilities.cumsum().shift(fill_value=0) < top_p).sum())
     figure, axis = _subplots(figsize=(9, 3.6))
-    colors = [MAPPINGS["bert"] if i < nucleus else "#c9d1d9" for i in range(len(top))]
+    colors = [BLUE if i < nucleus else "#c9d1d9" for i in range(len(top))]
     axis.bar(range(len(top)), top.to_numpy(), color=colors)
     axis.set_xticks(range(len(top)), top.index, fontsize=11 if not "".join(top.index).isascii() else 9)
-    for place, label, color in ((top_k, f"top-k {top_k}", "#d1495b"), (nucleus, f"top-p {top_p}", MAPPINGS["bert"])):
+    for place, label, color in ((top_k, f"top-k {top_k}", RED), (nucleus, f"top-p {top_p}", BLUE)):
         if place <= len(top):
             axis.axvline(place - 0.5, color=color, linestyle="--", linewidth=1.5, label=f"{label} ends here")
     axis.set(title=f"What may come after “{context}”", ylabel="probability")
@@ -337,7 +384,7 @@ def next_token_bars(probabilities: pd.Series, top_k: int, top_p: float, context:
 def loss_line(states: pd.DataFrame, title: str) -> Figure:
     """The loss of a pretraining; `states` has step and loss."""
     figure, axis = _subplots(figsize=(8, 3.2))
-    axis.plot(states["step"], states["loss"], color=MAPPINGS["bert"], linewidth=2)
+    axis.plot(states["step"], states["loss"], color=BLUE, linewidth=2)
     axis.set(title=title, xlabel="step", ylabel="loss")
     _log_scale(axis)
     return figure

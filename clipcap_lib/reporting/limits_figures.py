@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clipcap_lib.analysis.limits import LimitsStudy, describe_arm
-from clipcap_lib.reporting.figures import FAINT, INK, _log_scale, _subplots, color_of
+from clipcap_lib.reporting.figures import CYCLE, FAINT, INK, _log_scale, _subplots, color_of
 
-OKABE_ITO = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
 
@@ -72,7 +71,7 @@ def factorial_dots(study: LimitsStudy) -> Figure:
         names = part.table[keys].apply(lambda row: describe_arm(row.to_dict()), axis=1)
         table = part.table.assign(arm=names)
         order = table.groupby("arm")["best_dev_loss"].mean().sort_values().index
-        sns.stripplot(table, x="best_dev_loss", y="arm", order=order, color=OKABE_ITO[0], size=6, jitter=False, ax=axis)
+        sns.stripplot(table, x="best_dev_loss", y="arm", order=order, color=CYCLE[0], size=6, jitter=False, ax=axis)
         for row, arm in enumerate(order):
             mean = table.loc[table["arm"] == arm, "best_dev_loss"].mean()
             axis.plot([mean, mean], [row - 0.3, row + 0.3], color=INK, linewidth=2)
@@ -93,7 +92,7 @@ def attribute_bars(study: LimitsStudy, factor: str = "features") -> Figure:
         part = study.where(**dict(zip(others, chosen, strict=True)))
         shares = {value: part.where(**{factor: value}).captions().mean() * 100 for value in part.values(factor)}
         table = pd.DataFrame(shares)
-        table.plot.bar(ax=axis, color=OKABE_ITO, width=0.8, legend=axis is axes.flat[0])
+        table.plot.bar(ax=axis, color=CYCLE, width=0.8, legend=axis is axes.flat[0])
         axis.set(title=", ".join(map(str, chosen)), ylim=(0, 100), ylabel="right (%)")
         axis.title.set_fontsize(10)
         axis.tick_params(axis="x", rotation=35)
@@ -119,4 +118,4 @@ def _styles() -> Iterator[dict[str, Any]]:
     """Colour, marker and line for one curve after the other: no two alike among the first 21."""
     lines = cycle(["-", "--", ":"])
     return ({"color": color, "marker": marker, "linestyle": next(lines), "markersize": 5}
-            for color, marker in cycle(list(zip(OKABE_ITO, MARKERS, strict=True))))  # fmt: skip
+            for color, marker in cycle(list(zip(CYCLE, MARKERS, strict=True))))  # fmt: skip

@@ -3,23 +3,21 @@
 import datetime
 import io
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import nbformat
 import pandas as pd
-from markupsafe import Markup
-from nbconvert import HTMLExporter
 from ruamel.yaml import YAML
 
 from clipcap_lib.emoji.scenes import ATTRIBUTION
-from clipcap_lib.files import claimed, replacing
-from clipcap_lib.reporting.chinese_font import font_face
+from clipcap_lib.files import claimed
+from clipcap_lib.reporting.first_screen import first_screen
+from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, notebook_html, notebook_parts
+from clipcap_lib.reporting.page import write_page
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
-from clipcap_lib.runs import loss_curve, read_json, write_json
+from clipcap_lib.runs import Run, loss_curve, read_json, read_run, write_json
 from clipcap_lib.settings import WITHOUT_EFFECT
 
 QUESTIONS = {
@@ -28,9 +26,7 @@ QUESTIONS = {
     "06_results": "What do the captions get right, and what do the learned prefixes mean?",
     "08_what_limits": "What limits ClipCap: the vector, the bridge or the data?",
 }
-SECTIONS = (*QUESTIONS, "07_explore", "01_data_preparation", "02_feature_extraction")
-HIDDEN = {"interactive", "setup", "parameters", "injected-parameters", "navigation", "headline"}  # tags of cells
-TEMPLATES = files("clipcap_lib.reporting") / "templates"
+PAGES = ("01_data_preparation", "02_feature_extraction", "03_train", "07_explore")  # of their own
 INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
 
 
@@ -40,25 +36,25 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     The page holds every figure and table itself and opens without a network; failed notebooks are named with the cell.
     """
     folder = reports / experiment.name
-    folder.mkdir(parents=True, exist_ok=True)
     scenes = experiment.data.corpus == "emoji-scenes"
-    for job in _runs(outcomes):
-        body = Markup(render_notebook(job.folder / "notebook.ipynb", scenes))
-        write_page(_rendered(job), "run.html.j2", name=job.name, body=body)
+    for outcome in outcomes:
+        if outcome.status in ("done", "fresh") and outcome.job.notebook in PAGES:
+            body = notebook_html(outcome.job.folder / "notebook.ipynb", scenes)
+            write_page(_rendered(outcome.job), "notebook_page.html.j2", title=_title(outcome), body=body)
     failures = [_failure(outcome, folder) for outcome in outcomes if outcome.status == "failed"]
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
-    page = _page("experiment.html.j2",
-        title=experiment.title, name=experiment.name, written=_today(), style=_style(), failures=failures,
-        answers={question: summaries.get(name, {}).get("findings", []) for name, question in QUESTIONS.items()},
-        sections=[_section(outcome, scenes) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
+    runs = [read_run(job.folder) for job in _runs(outcomes)]
+    path = write_page(folder / "index.html", "experiment.html.j2",
+        title=experiment.title, name=experiment.name, written=_today(), failures=failures,
+        answers=_answers(summaries), alarms=summaries.get("06_results", {}).get("alarms", []),
+        sections=[_section(outcome, scenes) for name in QUESTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
-        provenance=_provenance(outcomes), settings=_settings(experiment), attribution=ATTRIBUTION if scenes else None,
+        provenance=_provenance(runs), settings=_settings(experiment), attribution=ATTRIBUTION if scenes else None,
+        captions_page=None, **first_screen(runs),
     )  # fmt: skip
-    path = folder / "index.html"
-    _write(path, page)
     # Another experiment's report may end at the same moment.
     with claimed(reports / "index.html", wait=INDEX_WRITTEN):
-        write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures))
+        write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures, summaries))
         write_index(reports)
     return path
 
@@ -66,64 +62,28 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
 def write_index(reports: Path) -> Path:
     """Write `reports/index.html` over every experiment that has been run."""
     rows = [read_json(path) for path in sorted(reports.glob("*/experiment.json"))]
-    path = reports / "index.html"
-    _write(path, _page("index.html.j2", experiments=rows, style=_style()))
-    return path
+    return write_page(reports / "index.html", "index.html.j2", title="ClipCap Workbench: experiments",
+                      experiments=rows, runs_page=None)  # fmt: skip
 
 
-def render_notebook(path: Path, scenes: bool = True) -> str:
-    """An executed notebook as an HTML fragment: code folded away, cells tagged `interactive` left out.
-
-    Cells tagged `scenes` need the truth of emoji scenes: they are for a corpus of scenes only.
-    """
-    notebook = nbformat.read(path, as_version=4)
-    hidden = HIDDEN if scenes else HIDDEN | {"scenes"}
-    notebook.cells = [cell for cell in notebook.cells if not hidden & set(cell.metadata.get("tags", []))]
-    exporter = HTMLExporter(template_file="notebook.html.j2", extra_loaders=[_loader()], exclude_anchor_links=True)
-    body, _ = exporter.from_notebook_node(notebook)
-    return _describe_figures(_without_title(body), notebook)
-
-
-def _without_title(body: str) -> str:
-    """The page gives the title itself, as a heading of level 2: everything below goes down a level."""
-    body = re.sub(r"<h1[^>]*>.*?</h1>", "", body, count=1, flags=re.DOTALL)
-    return re.sub(r"(</?h)([2-5])\b", lambda tag: f"{tag[1]}{int(tag[2]) + 1}", body)
-
-
-def _describe_figures(body: str, notebook: nbformat.NotebookNode) -> str:
-    """Give each figure the heading it stands under as its alternative text."""
-    heading = "Figure"
-
-    def describe(match: re.Match[str]) -> str:
-        nonlocal heading
-        if match["title"]:
-            heading = re.sub(r"<[^>]+>", "", match["title"]).strip()
-            return match[0]
-        return (
-            f'<img alt="Figure: {heading}" '
-            if "alt=" not in match[0]
-            else match[0].replace('alt="No description has been provided for this image"', f'alt="Figure: {heading}"')
-        )
-
-    return re.sub(r"<h[34][^>]*>(?P<title>.*?)</h[34]>|<img [^>]*?(?=src=)", describe, body, flags=re.DOTALL)
+def _answers(summaries: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the notebooks found, by the question that each was asked."""
+    found = {question: summaries.get(name, {}).get("findings", []) for name, question in QUESTIONS.items()}
+    return [{"question": question, "first": said[0], "rest": said[1:]} for question, said in found.items() if said]
 
 
 def _section(outcome: Outcome, scenes: bool) -> dict[str, Any]:
-    path = outcome.job.folder / "notebook.ipynb"
-    first = nbformat.read(path, as_version=4).cells[0].source
-    title = first.splitlines()[0].lstrip("# ").strip()
-    return {
-        "id": outcome.job.name,
-        "title": title,
-        "short": re.split("[:?]", title)[0],
-        "body": Markup(render_notebook(path, scenes)),
-    }
+    title = _title(outcome)
+    parts = notebook_parts(outcome.job.folder / "notebook.ipynb", scenes)
+    shown = [part for part in parts if part.title != FOR_NOTEBOOKS]
+    return {"id": outcome.job.name, "title": title, "short": re.split("[:?]", title)[0], "parts": shown}
 
 
-def write_page(path: Path, template: str, **content: Any) -> None:
-    """Render a template of this package into one self-contained page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, _page(template, style=_style(), **content))
+def _title(outcome: Outcome) -> str:
+    if outcome.job.notebook == "03_train":
+        return f"Training run {outcome.job.name}"
+    first = nbformat.read(outcome.job.folder / "notebook.ipynb", as_version=4).cells[0].source
+    return first.splitlines()[0].lstrip("# ").strip()
 
 
 def _has(outcome: Outcome, notebook: str) -> bool:
@@ -159,15 +119,17 @@ def _job_row(outcome: Outcome, folder: Path) -> dict[str, Any]:
 
 
 def _rendered(job: Job) -> Path:
-    """The page of a training run; the other notebooks are sections of the report."""
+    """The page of a notebook that is no section of the report."""
     return job.folder / "notebook.html"
 
 
 def _reading(outcome: Outcome, folder: Path) -> str | None:
     """Where a job's notebook can be read as a page."""
-    if _has(outcome, "03_train"):
+    if outcome.status not in ("done", "fresh"):
+        return None
+    if outcome.job.notebook in PAGES:
         return _rendered(outcome.job).relative_to(folder).as_posix()
-    return f"#{outcome.job.name}" if any(_has(outcome, name) for name in SECTIONS) else None
+    return f"#{outcome.job.name}"
 
 
 def _counts(outcomes: list[Outcome]) -> str:
@@ -180,17 +142,20 @@ def _runs(outcomes: list[Outcome]) -> list[Job]:
     return [outcome.job for outcome in outcomes if _has(outcome, "03_train")]
 
 
-def _provenance(outcomes: list[Outcome]) -> dict[str, Any] | None:
-    runs = _runs(outcomes)
+def _provenance(runs: list[Run]) -> dict[str, Any] | None:
     return read_json(runs[0].folder / "provenance.json") if runs else None
 
 
-def _index_row(experiment: Experiment, outcomes: list[Outcome], failures: list[dict]) -> dict[str, Any]:
+def _index_row(
+    experiment: Experiment, outcomes: list[Outcome], failures: list[dict], summaries: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    answers = _answers(summaries)
     losses = {job.name: read_json(job.folder / "summary.json")["best_dev_loss"] for job in _runs(outcomes)}
     best = min(losses, key=losses.get) if losses else None
     return {
         "name": experiment.name, "title": experiment.title, "failures": failures, "runs": len(losses), "best_run": best,
         "best_dev_loss": losses.get(best), "written": _today(),
+        "answer": answers[0]["first"] if answers else None,
         "minutes": round(sum(outcome.seconds for outcome in outcomes) / 60, 1),
         "spark": _spark(next((job.folder for job in _runs(outcomes) if job.name == best), None)),
     }  # fmt: skip
@@ -216,28 +181,3 @@ def _settings(experiment: Experiment) -> str:
 
 def _today() -> str:
     return datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _loader() -> jinja2.BaseLoader:
-    return jinja2.FunctionLoader(
-        lambda name: (TEMPLATES / name).read_text(encoding="utf-8") if (TEMPLATES / name).is_file() else None
-    )
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(loader=_loader(), autoescape=True, undefined=jinja2.StrictUndefined)
-
-
-def _page(template: str, **content: Any) -> str:
-    """Render a page and embed what it needs of the Chinese font, so that no reader sees empty boxes."""
-    text = _environment().get_template(template).render(**content)
-    return text.replace("<style>", f"<style>{font_face(text, 'Report SC')}", 1)
-
-
-def _style() -> Markup:
-    return Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

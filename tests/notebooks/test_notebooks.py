@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from clipcap_lib import cli
 from clipcap_lib.cli import app
 from clipcap_lib.explore import captioner as captioning
-from clipcap_lib.reporting.report import render_notebook
+from clipcap_lib.reporting.notebook_html import notebook_html
 from clipcap_lib.runner.parameter_cells import notebook_parameters
 from clipcap_lib.runner.pipeline import COMPARISONS, STUDY
 from clipcap_lib.runs import read_json, read_runs
@@ -261,7 +261,7 @@ def test_notebooks_are_committed_clean(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0[1-8]*.ipynb")), ids=lambda path: path.stem)
 def test_what_is_shown_of_photographs_says_nothing_of_emoji_scenes(path):
-    page = re.sub(r'<details class="code">.*?</details>', "", render_notebook(path, scenes=False), flags=re.DOTALL)
+    page = re.sub(r'<details class="code">.*?</details>', "", notebook_html(path, scenes=False), flags=re.DOTALL)
     assert re.findall("(?i)emoji|scene", page) == []
 
 

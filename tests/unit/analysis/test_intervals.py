@@ -1,5 +1,9 @@
 """A table of metrics with their intervals holds what `score` gives, each protocol in columns of its own."""
 
+import numpy as np
+import pandas as pd
+
+from clipcap_lib.analysis import intervals
 from clipcap_lib.analysis.intervals import interval_table
 from clipcap_lib.metrics.reference import DocumentFrequencies, score
 
@@ -11,3 +15,12 @@ def test_each_protocol_has_its_own_columns():
     expected = score(made, given, "char", frequencies["char"])
     assert table.columns.get_level_values(0).unique().tolist() == [expected.protocol]
     assert table.loc["run"].iloc[0].startswith(f"{expected.corpus['CIDEr-D']:.3f}")
+
+
+def test_a_paired_table_holds_what_each_pair_says():
+    rng = np.random.default_rng(0)
+    frames = {name: pd.DataFrame({"all": rng.random(30), "size": np.nan}, index=range(30)) for name in "abc"}
+    table = intervals.paired_table(frames, against="b")
+    assert list(table.index) == ["a", "c"]
+    assert set(table.columns.get_level_values(0)) == {"all"}  # of size nothing was judged
+    assert tuple(table.loc["c", "all"]) == intervals.paired_difference(frames["b"]["all"], frames["c"]["all"])

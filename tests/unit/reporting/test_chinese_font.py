@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from clipcap_lib.explore.inspection import LoadedRun
 from clipcap_lib.reporting.chinese_font import JUPYTER, font_face
-from clipcap_lib.reporting.report import TEMPLATES
+from clipcap_lib.reporting.page import TEMPLATES
 
 
 def covered(face: str) -> set[str]:

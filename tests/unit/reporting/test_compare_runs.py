@@ -44,6 +44,20 @@ def test_images_that_were_not_judged_do_not_count():
     assert row["delta"] == pytest.approx((other.loc[both, "all"] - base.loc[both, "all"]).mean())
 
 
+def test_verdicts_and_how_many_pictures_would_settle_it():
+    (better,) = [row for row in _deltas("b", scores(0.0), scores(0.1, seed=0)) if row["metric"] == "CIDEr-D"]
+    assert better["verdict"] == "better" and better["to_settle"] <= 1
+    base, other = scores(0.0)[["CIDEr-D"]], scores(0.02, seed=1)[["CIDEr-D"]]
+    (row,) = _deltas("b", base, other)
+    assert row["verdict"] == "may be chance"
+    # So many pictures drawn from these make an interval of about the difference's own width on either side.
+    difference = (other - base)["CIDEr-D"]
+    half = 1.96 * difference.std() / np.sqrt(row["to_settle"])
+    assert half == pytest.approx(abs(row["delta"]), rel=0.01)
+    found = Comparison([], ["a", "b"], pd.DataFrame([better, row | {"metric": "count"}]))
+    assert compare.verdicts(found) == ["b against a: better in CIDEr-D; what differs in count may be chance."]
+
+
 DELTAS = pd.DataFrame({
     "run": "b", "metric": ["all", "relation", "count", "size"], "value": 0.5,
     "delta": [-0.05, -0.105, -0.01, 0.3], "low": [-0.07, -0.368, -0.02, 0.2], "high": [-0.03, 0.105, -0.005, 0.4],

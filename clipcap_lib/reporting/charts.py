@@ -1,0 +1,110 @@
+"""Charts that answer to the reader, for pages: drawn by Vega in the browser, without a network.
+
+Vega-Altair, because a chart is data and a few declarations, is drawn as SVG with words for screen readers, and its
+offline bundle (0.9 MB, one for all charts of a page) lies in a Python package; Plotly's takes 4.5 MB.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import altair as alt
+import pandas as pd
+from altair.utils._importers import vl_version_for_vl_convert
+from markupsafe import Markup
+
+from clipcap_lib.reporting.figures import color_of
+from clipcap_lib.runs import Run, loss_curve
+
+POINTS = 6000  # of all curves together: the page stays small and the chart quick
+SMOOTHING = {"none": 1, "some": 25, "much": 100}  # spans of the exponential mean, in recorded steps
+DASHES = {"full": [1, 0], "frozen": [6, 3], "lora": [2, 2]}
+TICKS = [round(math.log10(first * ten), 6) for ten in (0.01, 0.1, 1, 10) for first in (1, 1.5, 2, 3, 4, 5, 7)]
+VALUE = "datum.split == 'dev' ? datum.none : datum[smoothing]"
+
+
+def loss_curves(runs: Sequence[Run]) -> alt.LayerChart:
+    """Loss curves of runs with what may be asked of them: x axis, logarithm, smoothing, splits, single runs.
+
+    The parameter `shown` holds the labels of the runs to draw; the page sets it.
+    """
+    base = (
+        alt.Chart(pd.concat([_points(run, POINTS // len(runs)) for run in runs]))
+        .transform_filter("indexof(shown, datum.run) >= 0 && (curves == 'both' || curves == datum.split)")
+        .transform_calculate(along="datum[x]", loss=VALUE, height=f"logarithm ? log({VALUE}) / LN10 : {VALUE}")
+        .encode(*_axes(), _colors(runs), tooltip=_tooltip())
+    )
+    dash = alt.StrokeDash("tuning:N", legend=None, scale=alt.Scale(domain=[*DASHES], range=[*DASHES.values()]))
+    train = base.transform_filter("datum.split == 'train'").mark_line(strokeWidth=1.2, opacity=0.6)
+    dev = base.transform_filter("datum.split == 'dev'").mark_line(strokeWidth=2.4, point=alt.OverlayMarkDef(size=40))
+    chart = alt.layer(train.encode(dash), dev.encode(dash), _under_the_pointer(base))
+    return chart.add_params(*_questions(runs)).properties(width="container", height=320).interactive()
+
+
+def _questions(runs: Sequence[Run]) -> list[alt.Parameter]:
+    """What the reader may ask, each a control below the chart but `shown`, which the page has its own for."""
+    return [
+        alt.param("x", value="images", bind=alt.binding_radio(options=["images", "steps", "seconds"], name="against ")),
+        alt.param("curves", value="both", bind=alt.binding_radio(options=["both", "train", "dev"], name="loss of ")),
+        alt.param("smoothing", value="some", bind=alt.binding_select(options=[*SMOOTHING], name="smoothing of train ")),
+        alt.param("logarithm", value=True, bind=alt.binding_checkbox(name="logarithmic ")),
+        alt.param("shown", value=[run.label for run in runs]),
+    ]
+
+
+def _axes() -> tuple[alt.X, alt.Y]:
+    # A logarithmic scale cannot be switched on and off, so the values are, and the words beside the axis with them.
+    loss = alt.Axis(
+        values=alt.ExprRef(f"logarithm ? {TICKS} : null"),
+        labelExpr="format(logarithm ? pow(10, datum.value) : datum.value, '.2~f')",
+    )
+    along = alt.X("along:Q", title=None, axis=alt.Axis(format="~s", grid=False))
+    return along, alt.Y("height:Q", title="loss (nats per token)", scale=alt.Scale(zero=False), axis=loss)
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    at, loss = alt.Tooltip("along:Q", format=",.0f", title="at"), alt.Tooltip("loss:Q", format=".3f")
+    return [alt.Tooltip("run:N"), alt.Tooltip("split:N"), at, loss]
+
+
+def _colors(runs: Sequence[Run]) -> alt.Color:
+    colors = [color_of(run.params["mapping"]) for run in runs]
+    return alt.Color("run:N", legend=None, scale=alt.Scale(domain=[run.label for run in runs], range=colors))
+
+
+def _points(run: Run, most: int) -> pd.DataFrame:
+    """The loss of a run by steps, images and seconds: train at every smoothing, dev as it is."""
+    train, dev = (loss_curve(run.history, split)[["step", "images", "seconds", "value"]] for split in ("train", "dev"))
+    smooth = {name: train["value"].ewm(span=span).mean().round(4) for name, span in SMOOTHING.items()}
+    every = -(-len(train) // max(most, 50))
+    table = pd.concat([
+        train.drop(columns="value").assign(split="train", **smooth).iloc[::every],
+        dev.drop(columns="value").assign(split="dev", none=dev["value"].round(4)),
+    ])  # fmt: skip
+    table["seconds"] = table["seconds"].round(1)
+    return table.rename(columns={"step": "steps"}).assign(run=run.label, tuning=run.params["tuning"])
+
+
+def _under_the_pointer(base: alt.Chart) -> alt.Chart:
+    """The point nearest to the pointer, whose numbers are shown."""
+    nearest = alt.selection_point(on="pointerover", nearest=True, empty=False, fields=["run", "split", "steps"])
+    size = alt.condition(nearest, alt.value(90), alt.value(0))
+    return base.mark_point(filled=True, opacity=1).encode(size=size).add_params(nearest)
+
+
+def embed(chart: alt.TopLevelMixin, name: str) -> Markup:
+    """The chart as data in a page; `script` draws it into the element of this id."""
+    with alt.data_transformers.enable("default", max_rows=None):  # 5,000 otherwise
+        spec = json.dumps(chart.to_dict(), ensure_ascii=False, allow_nan=False)
+    spec = spec.replace("<", "\\u003c")  # which could end the script early
+    data = f'<script type="application/json" data-chart="{name}">{spec}</script>'
+    return Markup(f'<div id="{name}" class="chart"></div>{data}')
+
+
+@cache
+def script() -> Markup:
+    """Vega, Vega-Lite and vega-embed as one script, which sets `window.vegaEmbed`; a page needs it once."""
+    from vl_convert import javascript_bundle  # here: it is large, and only pages need it
+
+    return Markup(javascript_bundle(vl_version=vl_version_for_vl_convert()).replace("</script", "<\\/script"))

@@ -1,0 +1,59 @@
+"""The chart's data are the run's history, and its description compiles as Vega."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from clipcap_lib.reporting import charts
+from clipcap_lib.runs import Run
+
+
+def run(mapping: str, steps: int) -> Run:
+    values = np.linspace(3, 1, steps)
+    rows = [(step, step * 10, step * 0.5, "train", "loss", value) for step, value in enumerate(values)]
+    rows += [(step, step * 10, step * 0.5, "dev", "loss", 2.0) for step in range(0, steps, 10)]
+    history = pd.DataFrame(rows, columns=["step", "images", "seconds", "split", "metric", "value"])
+    return Run(
+        Path(f"{mapping}-full-s0"), {"mapping": mapping, "tuning": "full", "seed": 0}, {}, history, pd.DataFrame()
+    )
+
+
+def spec(chart) -> dict:
+    """What the page holds of a chart."""
+    (data,) = re.findall(r"<script[^>]*>(.*?)</script>", charts.embed(chart, "curves"), flags=re.DOTALL)
+    return json.loads(data)
+
+
+def points(chart) -> pd.DataFrame:
+    (data,) = spec(chart)["datasets"].values()
+    return pd.DataFrame(data)
+
+
+def test_the_curves_are_the_history():
+    chart = charts.loss_curves([run("mlp", 40), run("bert", 40)])
+    found = points(chart)
+    train = found[(found["run"] == "mlp, full") & (found["split"] == "train")]
+    assert train["none"].tolist() == pytest.approx(np.linspace(3, 1, 40), abs=1e-4)
+    assert train["images"].tolist() == [step * 10 for step in range(40)]
+    smooth = pd.Series(np.linspace(3, 1, 40)).ewm(span=25).mean()
+    assert train["some"].tolist() == pytest.approx(smooth.tolist(), abs=1e-4)
+
+
+def test_many_steps_are_thinned_and_evaluations_are_not():
+    found = points(charts.loss_curves([run("mlp", 20_000)]))
+    assert 2_000 < (found["split"] == "train").sum() <= charts.POINTS
+    assert (found["split"] == "dev").sum() == 2_000
+
+
+def test_the_chart_compiles_without_complaint():
+    vega = vl_convert.vegalite_to_vega(spec(charts.loss_curves([run("mlp", 20)])))
+    assert {"x", "curves", "smoothing", "logarithm", "shown"} <= {signal["name"] for signal in vega["signals"]}
+
+
+def test_data_in_a_page_cannot_end_its_script():
+    assert "</script><b>, full" in json.dumps(spec(charts.loss_curves([run("</script><b>", 20)])))
