@@ -125,6 +125,34 @@ def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool)
 
 
 @app.command()
+def report(
+    experiment: Annotated[Path, typer.Argument(help="an experiment by name, or a file of your own")],
+    pdf: Annotated[bool, typer.Option("--pdf", help="print it into report.pdf, by a browser that is here")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="each figure as PNG and SVG, with its numbers, into figures/")
+    ] = False,
+    reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
+) -> None:
+    """Render an experiment's report again from the notebooks that were executed; execute nothing."""
+    from clipcap_lib.reporting.export import write_figures, write_pdf
+    from clipcap_lib.reporting.report import write_report
+    from clipcap_lib.runner.pipeline import found_outcomes, plan_jobs
+
+    experiment = find_experiment(experiment)
+    _enter_project(experiment)
+    with _refusing(ExperimentError, InUseError, OSError):
+        settings = load_experiment(experiment)
+        outcomes = found_outcomes(plan_jobs(settings, reports))
+        with claim(reports / settings.name):
+            typer.echo(page := write_report(settings, outcomes, reports))
+            if figures:
+                done = [outcome.job.folder / "notebook.ipynb" for outcome in outcomes if outcome.status == "fresh"]
+                typer.echo(f"{page.parent / 'figures'}: {len(write_figures(done, page.parent / 'figures'))} files")
+            if pdf:
+                typer.echo(write_pdf(page))
+
+
+@app.command()
 def doctor(
     experiment: Annotated[Path | None, typer.Argument(help="an experiment by name, or a file of your own")] = None,
 ) -> None:
@@ -276,6 +304,8 @@ def compare(
     output: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("reports/compare.html"),
     tolerance: Annotated[float, typer.Option(min=0, help="how much a share or CIDEr-D may fall")] = 0.02,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 even where a fall may be chance")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="print the table, for a pull request")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the numbers")] = False,
 ) -> None:
     """Compare runs with the first: one page, and exit code 1 where one is clearly worse by more than the tolerance."""
     from clipcap_lib.reporting import compare_runs as comparison
@@ -285,11 +315,17 @@ def compare(
     with _refusing(ValueError, OSError):
         output.parent.mkdir(parents=True, exist_ok=True)  # before the work is done for nothing
         found = comparison.compare(runs)
-        typer.echo(comparison.write_comparison(found, output))
+        page = comparison.write_comparison(found, output)
+    if as_json:
+        typer.echo(found.deltas.to_json(orient="records", force_ascii=False))
+    elif as_markdown:
+        typer.echo(_markdown(comparison.readable(found)))
+    else:
+        typer.echo("\n".join([*comparison.verdicts(found), str(page)]))
     worse = found.worse(tolerance)
     for row in worse.itertuples():
         interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}{'' if row.clear else ', so it may be chance'}"
-        typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} ({interval}) against {found.labels[0]}")
+        typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} ({interval}) against {found.labels[0]}", err=as_json)
     raise typer.Exit(1 if len(worse if strict else worse[worse["clear"]]) else 0)
 
 
@@ -336,13 +372,17 @@ def runs_(
     elif as_json:
         typer.echo(table.to_json(orient="records", date_format="iso", force_ascii=False))
     elif as_markdown:
-        rows = [table.columns, ["---"] * len(table.columns), *_told(table)]
-        typer.echo("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        typer.echo(_markdown(table))
     else:
         shown = Table(*table.columns, box=None, pad_edge=False)
         for row in _told(table):
             shown.add_row(*row)
         Console(width=max(160, Console().width)).print(shown)
+
+
+def _markdown(table: "pd.DataFrame") -> str:
+    rows = [table.columns, ["---"] * len(table.columns), *_told(table)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _told(table: "pd.DataFrame") -> Iterator[list[str]]:

@@ -148,15 +148,15 @@ def _origin(run: Run) -> dict[str, Any]:
 
 def _deltas_table(found: Comparison) -> Markup:
     """What differs in numbers, grey where it may be chance."""
-    table = _readable(found)
+    table = readable(found)
     looks = {"better": "clear", "worse": "clear failed", "may be chance": "chance"}
     classes = pd.DataFrame({name: found.deltas["verdict"].map(looks) for name in table})
     styled = Styler(table, uuid="metrics").hide(axis="index").set_td_classes(classes)
     return Markup(styled.to_html(table_attributes='class="dataframe"'))
 
 
-def _readable(found: Comparison) -> pd.DataFrame:
-    """Shares in percent, CIDEr-D as it is."""
+def readable(found: Comparison) -> pd.DataFrame:
+    """The differences as people read them: shares in percent, CIDEr-D as it is."""
     rows = []
     for row in found.deltas.itertuples():
         times, digits, unit = (1, 3, "") if row.metric == "CIDEr-D" else (100, 1, " %")

@@ -1,5 +1,6 @@
 """Every plot of the workbench, one style, Chinese included; each function returns a `Figure`."""
 
+import io
 import itertools
 from collections.abc import Sequence
 from importlib.resources import files
@@ -25,6 +26,7 @@ from clipcap_lib.images import open_picture
 from clipcap_lib.reporting.figure_data import figure_data
 from clipcap_lib.runs import Run, loss_curve
 
+LARGEST_SVG = 400_000  # characters
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
 # Okabe and Ito's colours, told apart by who sees no red or green, in an order of unequal lightness: in grey, too.
@@ -42,7 +44,7 @@ def color_of(mapping: str) -> str:
 
 def use_style() -> None:
     """Set the figure style of the workbench in this kernel; call it once, before the first figure."""
-    _give_numbers_with_figures()
+    _register_formats()
     fonts.fontManager.addfont(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"))
     sns.set_theme(
         style="ticks", context="notebook",
@@ -51,7 +53,7 @@ def use_style() -> None:
             "font.family": FONTS, "axes.titlesize": 13, "axes.titlelocation": "left",
             "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e8ecf0",
             "text.color": INK, "axes.labelcolor": INK, "figure.dpi": 100, "savefig.dpi": 100,
-            "figure.constrained_layout.use": True,
+            "figure.constrained_layout.use": True, "svg.hashsalt": "clipcap",  # or its ids are drawn anew each time
         },
     )  # fmt: skip
 
@@ -63,11 +65,20 @@ class _NumbersFormatter(BaseFormatter):
     print_method = ObjectName("_repr_csv_")
 
 
-def _give_numbers_with_figures() -> None:
+def _register_formats() -> None:
+    """In a notebook: beside each picture its numbers, and itself as a drawing for slides and print."""
     if (shell := get_ipython()) and "text/csv" not in shell.display_formatter.formatters:
-        formatter = _NumbersFormatter(parent=shell.display_formatter)
-        formatter.for_type(Figure, lambda figure: figure_data(figure).to_csv(index=False) or None)
-        shell.display_formatter.formatters["text/csv"] = formatter
+        formatters = shell.display_formatter.formatters
+        formatters["text/csv"] = _NumbersFormatter(parent=shell.display_formatter)
+        formatters["text/csv"].for_type(Figure, lambda figure: figure_data(figure).to_csv(index=False))
+        formatters["image/svg+xml"].for_type(Figure, _svg)
+
+
+def _svg(figure: Figure) -> str | None:
+    """The figure as SVG; `None` for pictures and clouds of points, which are larger as drawings."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue() if buffer.tell() < LARGEST_SVG else None
 
 
 def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:

@@ -39,6 +39,8 @@ def notebook_parts(path: Path, scenes: bool = True) -> list[Part]:
     notebook = nbformat.read(path, as_version=4)
     hidden = HIDDEN if scenes else HIDDEN | {"scenes"}
     notebook.cells = [cell for cell in notebook.cells if not hidden & set(cell.metadata.get("tags", []))]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop("image/svg+xml", None)  # for slides; a page shows the picture
     soup = BeautifulSoup(_exporter().from_notebook_node(notebook)[0], "html.parser")
     return [_part(cells, path.parent.name, _numbers(notebook)) for cells in _by_heading(soup)]
 

@@ -15,6 +15,7 @@ from clipcap_lib.files import claimed
 from clipcap_lib.reporting.first_screen import first_screen
 from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, notebook_html, notebook_parts
 from clipcap_lib.reporting.page import write_page
+from clipcap_lib.reporting.runs_page import write_runs_page
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import Run, loss_curve, read_json, read_run, write_json
@@ -55,6 +56,7 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     # Another experiment's report may end at the same moment.
     with claimed(reports / "index.html", wait=INDEX_WRITTEN):
         write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures, summaries))
+        write_runs_page(reports)
         write_index(reports)
     return path
 
@@ -62,8 +64,10 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
 def write_index(reports: Path) -> Path:
     """Write `reports/index.html` over every experiment that has been run."""
     rows = [read_json(path) for path in sorted(reports.glob("*/experiment.json"))]
-    return write_page(reports / "index.html", "index.html.j2", title="ClipCap Workbench: experiments",
-                      experiments=rows, runs_page=None)  # fmt: skip
+    return write_page(
+        reports / "index.html", "index.html.j2", title="ClipCap Workbench: experiments", experiments=rows,
+        runs_page="runs.html" if (reports / "runs.html").exists() else None,
+    )  # fmt: skip
 
 
 def _answers(summaries: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -193,6 +193,21 @@ def is_fresh(job: Job) -> bool:
     return record is not None and (job.folder / "DONE").exists() and record["hash"] == job_hash(job)
 
 
+def found_outcomes(jobs: list[Job]) -> list[Outcome]:
+    """What stands of these jobs, whatever has changed since; a job that never ended counts as skipped.
+
+    Raises `FileNotFoundError` where none did.
+    """
+    ended = [(job.folder / "DONE").exists() for job in jobs]
+    if not any(ended):
+        raise FileNotFoundError(f"{jobs[0].folder.parents[1]}: nothing has been executed yet: `clipcap run` does")
+    return [
+        Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"]) if done
+        else Outcome(job, "skipped", error="not executed")
+        for job, done in zip(jobs, ended, strict=True)
+    ]  # fmt: skip
+
+
 # --- execution -----------------------------------------------------------------------------------------------------
 
 

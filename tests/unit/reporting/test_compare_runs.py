@@ -1,5 +1,6 @@
 """Comparing runs: intervals, regressions, and what counts as a run."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def test_verdicts_and_how_many_pictures_would_settle_it():
 
 DELTAS = pd.DataFrame({
     "run": "b", "metric": ["all", "relation", "count", "size"], "value": 0.5,
+    "first": 0.6, "verdict": ["worse", "may be chance", "worse", "better"], "images": 19, "to_settle": 30.0,
     "delta": [-0.05, -0.105, -0.01, 0.3], "low": [-0.07, -0.368, -0.02, 0.2], "high": [-0.03, 0.105, -0.005, 0.4],
 })  # fmt: skip
 
@@ -81,6 +83,17 @@ def test_what_may_be_chance_is_said_and_fails_only_where_asked(tmp_path, monkeyp
     assert result.exit_code == code, result.output
     said = "b: relation -0.105 (95 % interval -0.368 to +0.105, so it may be chance) against a"
     assert (said in result.output) == ("relation" in metrics)
+
+
+def test_a_comparison_for_a_pull_request(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "compare", lambda runs: Comparison([], ["a", "b"], DELTAS))
+    monkeypatch.setattr(compare, "write_comparison", lambda found, output: output)
+    command = ["compare", "a", "b", "--output", str(tmp_path / "page.html")]
+    lines = CliRunner().invoke(app, [*command, "--md"]).output.splitlines()
+    assert lines[0].startswith("| run | metric | a | value | difference")
+    assert lines[3] == "| b | relation | 60.0 % | 50.0 % | -10.5 | -36.8 … +10.5 | may be chance | 19 | 30 |"
+    found = pd.DataFrame(json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout))
+    pd.testing.assert_frame_equal(found, DELTAS, check_dtype=False, check_like=True)
 
 
 def test_runs_without_a_common_image_are_refused():
