@@ -139,7 +139,7 @@ def _reading(outcome: Outcome, folder: Path) -> str | None:
 def _counts(outcomes: list[Outcome]) -> str:
     good = sum(outcome.status in ("done", "fresh") for outcome in outcomes)
     minutes = sum(outcome.seconds for outcome in outcomes) / 60
-    return f"{good} of {len(outcomes)} notebooks done, {minutes:.1f} minutes of notebook time."
+    return f"{good} of {len(outcomes)} notebooks done, {minutes:.1f} minutes of work, side by side counted each."
 
 
 def _runs(outcomes: list[Outcome]) -> list[Job]:
