@@ -20,6 +20,8 @@ _WHERE = {
     "to_text": "decoding.decode",
     "Results": "analysis.results",
     "interpret": "analysis.prefixes",
+    "SeenPictures": "analysis.unlike",
+    "unlike_training": "analysis.unlike",
     "probe_features": "analysis.probes",
     "LimitsStudy": "analysis.limits",
     "conclude_limits": "analysis.limits_answers",
