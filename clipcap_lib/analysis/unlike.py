@@ -1,4 +1,8 @@
-"""Pictures unlike all that a run was trained on: told by their cosine to the nearest training picture."""
+"""Pictures unlike all that a run was trained on: told by how far their nearest training picture is.
+
+Distances are Euclidean, between embeddings as the encoder makes them: noise or one plain colour can point where the
+training pictures do and only be much longer, which a cosine does not see.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -18,18 +21,18 @@ from clipcap_lib.encoders import Encoder
 from clipcap_lib.runs import read_json
 
 COMPARED = 10_000  # training pictures that others are compared with, at most
-ASKED = 2_000  # of these, at most so many are asked how near their nearest other one lies
-RARE = 0.01  # of the training pictures lie farther from their nearest other one than `usual`
-SAME = 0.999  # from this cosine on two pictures are one, perhaps saved anew: a copy says nothing about others
+ASKED = 2_000  # of these, at most so many are asked how far their nearest other one is
+USUAL = 0.99  # of them are not farther from it than `usual`
+SAME = 0.04  # of its length: within it lies the same picture, perhaps saved anew, which says nothing of others
 CHUNK = 500  # pictures compared, or grids read, at once
 KNOWN = {"emoji-scenes": ": this run knows drawings only"}  # by corpus
 
 
 @dataclass(frozen=True, eq=False)
 class SeenPictures:
-    """Training pictures as directions [N, D]; 99 % of them have another one at a cosine of at least `usual`."""
+    """Training pictures by their embeddings [N, D]; 99 % of them have another one within the distance `usual`."""
 
-    directions: Tensor
+    embeddings: Tensor
     usual: float
 
     @classmethod
@@ -38,13 +41,13 @@ class SeenPictures:
 
         Of 9,000 × 512 it takes about a second.
         """
-        directions = F.normalize(embeddings[_drawn(len(embeddings))], dim=-1)
-        nearest = torch.cat([_nearest_other(part, directions) for part in directions[:ASKED].split(CHUNK)])
-        return cls(directions, nearest.quantile(RARE).item())
+        some = embeddings[_drawn(len(embeddings))]
+        nearest = torch.cat([_nearest_other(part, some) for part in some[:ASKED].split(CHUNK)])
+        return cls(some, nearest.quantile(USUAL, interpolation="higher").item())
 
-    def nearest(self, feature: Tensor) -> float:
-        """The cosine of a picture's embedding [D], or grid [T, D], with the nearest training picture's."""
-        return (self.directions @ F.normalize(_pooled(feature[None])[0], dim=-1)).max().item()
+    def distance(self, feature: Tensor) -> float:
+        """How far the nearest training picture is from a picture's embedding [D] or grid [T, D]."""
+        return torch.cdist(_pooled(feature[None]), self.embeddings).min().item()
 
 
 def unlike_training(feature: Tensor, seen: SeenPictures, corpus: str = "files") -> str | None:
@@ -53,11 +56,11 @@ def unlike_training(feature: Tensor, seen: SeenPictures, corpus: str = "files") 
     It is unlike them where the nearest is farther away than 99 % of them have their own nearest other one. `corpus` is
     that of the run's parameters.
     """
-    if (cosine := seen.nearest(feature)) >= seen.usual:
+    if (distance := seen.distance(feature)) <= seen.usual:
         return None
     return (
-        f"unlike anything this run has seen (nearest training picture: cosine {cosine:.2f}; {100 * (1 - RARE):.0f} % "
-        f"of its training pictures have one above {seen.usual:.2f}){KNOWN.get(corpus, '')}"
+        f"unlike anything this run has seen (nearest training picture: distance {distance:.3g}; {100 * USUAL:.0f} % of "
+        f"its training pictures have another one within {seen.usual:.3g}){KNOWN.get(corpus, '')}"
     )
 
 
@@ -84,9 +87,9 @@ def _drawn(count: int) -> np.ndarray:
     return taken(np.arange(count), min(count, COMPARED), seed=0)
 
 
-def _nearest_other(part: Tensor, directions: Tensor) -> Tensor:
-    cosines = part @ directions.T
-    return cosines.where(cosines < SAME, -1).amax(-1)
+def _nearest_other(part: Tensor, embeddings: Tensor) -> Tensor:
+    distances = torch.cdist(part, embeddings)
+    return distances.where(distances > SAME * part.norm(dim=-1, keepdim=True), torch.inf).amin(-1)
 
 
 def _pooled(features: Tensor) -> Tensor:
