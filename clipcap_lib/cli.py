@@ -28,7 +28,7 @@ from clipcap_lib.files import InUseError, claim
 from clipcap_lib.images import open_picture
 from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
-from clipcap_lib.runs import enter_project, write_json
+from clipcap_lib.runs import enter_project, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from clipcap_lib.analysis.unlike import SeenPictures
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
+    from clipcap_lib.runner.pipeline import Outcome
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
@@ -101,6 +102,8 @@ def run(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
+    for alarm in _alarms(outcomes):
+        _warn(f"alarm: {alarm}")
     try:
         typer.echo(f"report: {write_report(settings, outcomes, reports)}")
     except OSError as error:  # such as a full disk: the runs are kept, the page can be written again
@@ -109,6 +112,13 @@ def run(
     finally:
         claimed.release()
     raise typer.Exit(1 if failed else 0)
+
+
+def _alarms(outcomes: "list[Outcome]") -> Iterator[str]:
+    """What notebook 06 found to doubt in the runs."""
+    for outcome in outcomes:
+        if outcome.job.notebook == "06_results" and outcome.status in ("done", "fresh"):
+            yield from read_json(outcome.job.folder / "summary.json").get("alarms", [])
 
 
 def _claim(reports: Path, name: str) -> "FileLock":

@@ -19,6 +19,7 @@ _WHERE = {
     "next_token": "analysis.states",
     "to_text": "decoding.decode",
     "Results": "analysis.results",
+    "find_alarms": "analysis.alarms",
     "interpret": "analysis.prefixes",
     "SeenPictures": "analysis.unlike",
     "unlike_training": "analysis.unlike",
