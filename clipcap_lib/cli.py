@@ -29,14 +29,17 @@ from clipcap_lib.files import InUseError, claim
 from clipcap_lib.images import open_picture
 from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
-from clipcap_lib.runs import enter_project, write_json
+from clipcap_lib.runs import enter_project, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
     from filelock import FileLock
+    from torch import Tensor
 
+    from clipcap_lib.analysis.unlike import SeenPictures
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
+    from clipcap_lib.runner.pipeline import Outcome
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
@@ -72,9 +75,13 @@ def _enter_project(*named: Path) -> None:
         enter_project(*named)
 
 
-def _complain(words: object) -> None:
+def _complain(words: object, style: str = "red") -> None:
     # As it is: not wrapped, and the brackets of `a[b].png` are not rich's own.
-    Console(stderr=True).print(Text(str(words), style="red"), soft_wrap=True)
+    Console(stderr=True).print(Text(str(words), style=style), soft_wrap=True)
+
+
+def _warn(words: object) -> None:
+    _complain(words, "yellow")
 
 
 @app.command()
@@ -111,6 +118,8 @@ def run(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
+    for alarm in _alarms(outcomes):
+        _warn(f"alarm: {alarm}")
     try:
         typer.echo(f"report: {write_report(settings, outcomes, reports)}")
     except OSError as error:  # such as a full disk: the runs are kept, the page can be written again
@@ -119,6 +128,13 @@ def run(
     finally:
         claimed.release()
     raise typer.Exit(1 if failed else 0)
+
+
+def _alarms(outcomes: "list[Outcome]") -> Iterator[str]:
+    """What notebook 06 found to doubt in the runs."""
+    for outcome in outcomes:
+        if outcome.job.notebook == "06_results" and outcome.status in ("done", "fresh"):
+            yield from read_json(outcome.job.folder / "summary.json").get("alarms", [])
 
 
 def _claim(reports: Path, name: str) -> "FileLock":
@@ -244,6 +260,7 @@ def caption(
         how = parse_strategy(" ".join([strategy, *given]))
         for image in images:
             open_picture(image)  # before a model is loaded for a picture that is not there
+        from clipcap_lib.analysis.unlike import unlike_training
         from clipcap_lib.explore.captioner import Captioner
 
         constraints = Constraints(
@@ -251,25 +268,43 @@ def caption(
             no_repeat_ngram=no_repeat_ngram,
         )  # fmt: skip
         captioner = Captioner.from_pretrained(run)
-    for image, name, captions in _in_batches(captioner, images, how, constraints):
+    seen = _seen(captioner)
+    for image, name, feature, captions in _in_batches(captioner, images, how, constraints):
+        if seen and (alarm := unlike_training(feature, seen, captioner.data.corpus)):
+            _warn(f"{name}: {alarm}")
         if as_json:
-            shared = {"strategy": how.model_dump(), "run": str(run)}
+            shared = {"strategy": how.model_dump(), "run": str(run)} | _likeness(feature, seen)
             typer.echo(json.dumps(_row(captioner, image, name, captions) | shared, ensure_ascii=False))
         else:
             _print_captions(name, captions, how)
 
 
+def _seen(captioner: "Captioner") -> "SeenPictures | None":
+    """What the run was trained on; `None` where that is not known, said in a note where it has been."""
+    try:
+        return captioner.seen
+    except LookupError as error:
+        _warn(f"{captioner.folder}: no picture can be told to be unlike what it was trained on: {error}")
+
+
+def _likeness(feature: "Tensor", seen: "SeenPictures | None") -> dict[str, Any]:
+    """How far a picture, by its embedding [D] or grid [T, D], is from training's; `None` where these are not known."""
+    distance = seen.distance(feature) if seen else None
+    return {"training_distance": distance, "unlike_training": seen and distance > seen.usual}
+
+
 def _in_batches(
     captioner: "Captioner", images: list[Path], how: Strategy, constraints: Constraints
-) -> Iterator[tuple[Path, str, "list[Caption]"]]:
-    """Pictures with their captions, by name, or by path where several are called alike."""
+) -> Iterator[tuple[Path, str, "Tensor", "list[Caption]"]]:
+    """Pictures with what the model reads of them and their captions, by name, or by path where several are alike."""
     called = Counter(image.name for image in set(images))
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH]
         with _refusing(ValueError, OSError):  # OSError: mbr's training captions are gone
-            found = captioner.caption_all(map(open_picture, some), [image.name for image in some], how, constraints)
+            opened, keys = map(open_picture, some), [image.name for image in some]
+            features, found = captioner.features_and_captions(opened, keys, how, constraints)
         names = [image.name if called[image.name] == 1 else str(image) for image in some]
-        yield from zip(some, names, found, strict=True)
+        yield from zip(some, names, features, found, strict=True)
 
 
 def _row(captioner: "Captioner", image: Path, name: str, captions: "list[Caption]") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
+from clipcap_lib.analysis.unlike import SeenPictures, seen_by
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, decode, resolve_constraints
 from clipcap_lib.decoding.reranking import Utility
@@ -33,6 +34,7 @@ class Captioner:
     encoder: Encoder
     params: dict
     project: Path  # in which the paths of `params` are looked up
+    folder: Path
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "Captioner":
@@ -57,7 +59,7 @@ class Captioner:
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
             why = " ".join(str(error).split())
             raise ValueError(f"{folder} cannot be loaded ({type(error).__name__}): {why:.300}") from error
-        return cls(model, load_encoder(name), params, project)
+        return cls(model, load_encoder(name), params, project, folder)
 
     @torch.inference_mode()
     def embed(self, pictures: Iterable[Image.Image]) -> Tensor:
@@ -86,9 +88,17 @@ class Captioner:
         self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
         constraints: Constraints = STANDARD,
     ) -> list[list[Caption]]:  # fmt: skip
-        """The captions of each picture, as `decode` orders them; `keys` are the pictures' names, to the sampler.
+        """The captions of each picture, as `decode` orders them; see `features_and_captions`."""
+        return self.features_and_captions(pictures, keys, strategy, constraints)[1]
 
-        All pictures go through the encoder at once: give as many as memory has room for.
+    def features_and_captions(
+        self, pictures: Iterable[Image.Image], keys: Sequence[str], strategy: Strategy,
+        constraints: Constraints = STANDARD,
+    ) -> tuple[Tensor, list[list[Caption]]]:  # fmt: skip
+        """What the model reads of each picture, [N, D] or [N, T, D], and its captions, as `decode` orders them.
+
+        `keys` are the pictures' names, to the sampler. All pictures go through the encoder at once: give as many as
+        memory has room for.
         """
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
         judge = self.encoder.judging(self.data.language)
@@ -97,7 +107,18 @@ class Captioner:
         # Whatever the model reads, these two compare captions with embeddings.
         judged = self.pooled(pictures) if config.features == "grid" and isinstance(strategy, Magic | BestOfN) else None
         features = self.embed(pictures)
-        return decode(self.model, features, strategy, constraints, keys, judge, utility, judged=judged)
+        return features, decode(self.model, features, strategy, constraints, keys, judge, utility, judged=judged)
+
+    @cached_property
+    def seen(self) -> SeenPictures | None:
+        """The training pictures, by which one unlike them all is told; `None` for an imported checkpoint, without any.
+
+        Raises `LookupError` where they are gone; see `seen_by`.
+        """
+        if "corpus" not in self.params:
+            return None
+        with chdir(self.project):
+            return seen_by(self.folder, self.params, self.encoder)
 
     @cached_property
     def _utility(self) -> Utility:
