@@ -98,7 +98,8 @@ def over_fitted(run: Run) -> str | None:
     kept = f"those of step {best:,}" if run.params["keep"] == "best" else "the last ones; keep: best keeps the best"
     return (
         f"over-fitted: the dev loss rose from {dev[best]:.3f} at step {best:,} to {dev[last]:.3f} at step {last:,}, "
-        f"the train loss fell from {before:.3f} to {after:.3f} (means of {window:,} steps); the weights saved are {kept}"
+        f"the train loss fell from {before:.3f} to {after:.3f} (means of {window:,} steps); "
+        f"the weights saved are {kept}"
     )
 
 
