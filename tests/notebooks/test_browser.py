@@ -133,7 +133,7 @@ def _serve(folder: Path) -> tuple[int, subprocess.Popen]:
         server = subprocess.Popen(
             command, stdout=log, stderr=log, env=os.environ | own | {"JUPYTER_PREFER_ENV_PATH": "1"}
         )
-    for _ in range(120):
+    for _ in range(PATIENCE // 500):
         with socket.socket() as probe:
             if probe.connect_ex(("localhost", port)) == 0:
                 return port, server
