@@ -55,6 +55,21 @@ def make_model(language_model: str):
     return make
 
 
+@pytest.fixture(params=["prefix", "cross-attention"])
+def grid_model(request, language_model) -> ClipCapModel:
+    """A captioner with random weights that reads grids of 3 × 3 places and a class token, [10, 16]."""
+    torch.manual_seed(2)
+    config = ClipCapConfig(
+        mapping="mlp", tuning="full", encoder="none", language_model=language_model, clip_size=16, features="grid",
+        grid=10, bridge=request.param,
+    )  # fmt: skip
+    model = ClipCapModel.build(config).to("cpu").eval()
+    with torch.no_grad():
+        for weight in model.bridge.parameters():
+            weight.normal_(0, 0.3)
+    return model
+
+
 @pytest.fixture
 def make_split():
     """Random features with random captions, one to three an image, tokenised by a model's tokenizer."""

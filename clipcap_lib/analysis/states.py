@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clipcap_lib.analysis.prefixes import readable
 from clipcap_lib.analysis.results import Results
+from clipcap_lib.bridges import Prompt
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import lm_head
@@ -17,11 +18,16 @@ from clipcap_lib.model import ClipCapModel
 @torch.inference_mode()
 def hidden_states(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
     """Last hidden states [P + T, n] of prefix and caption tokens behind one embedding [D] or grid [T, D]."""
-    words = model.language_model.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=model.device))
-    prompt = model.prompt(feature[None])
-    inputs = torch.cat([prompt.prefix[0].to(words.dtype), words])[None]
+    return read_behind(model, model.prompt(feature[None]), tokens)[0]
+
+
+def read_behind(model: ClipCapModel, prompt: Prompt, tokens: list[int]) -> Tensor:
+    """Last hidden states [B, P + T, n] of the same T tokens read behind each of B prompts; gradients may pass."""
+    written = torch.tensor(tokens, dtype=torch.long, device=model.device).expand(len(prompt), -1)
+    words = model.language_model.get_input_embeddings()(written)
+    inputs = torch.cat([prompt.prefix.to(words.dtype), words], dim=1)
     with prompt.reading():
-        return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state[0].float()
+        return model.language_model.base_model(inputs_embeds=inputs).last_hidden_state.float()
 
 
 def token_similarity(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> np.ndarray:
@@ -55,15 +61,19 @@ def next_token(model: ClipCapModel, feature: Tensor, written: list[int]) -> pd.S
 def token_choices(model: ClipCapModel, feature: Tensor, caption: Caption, count: int = 4) -> pd.DataFrame:
     """Why each token of a caption of an embedding [D] was written: a row a token, and one for its end if it has one.
 
-    Columns: token, probability, and others: the `count` likeliest other tokens with their probabilities.
+    Columns: token, probability, others: the `count` likeliest other tokens with their probabilities, and `other_ids`.
     """
     rows = []
     written_tokens = [*caption.tokens, *model.stop_tokens[: caption.stopped == "end"]]
     for written, chosen in zip(_probabilities(model, feature, caption.tokens), written_tokens, strict=False):
         best, ids = written.topk(count + 1)
-        others = [(token, share) for token, share in zip(ids.tolist(), best.tolist(), strict=True) if token != chosen]
-        named = [(readable(model, token), share) for token, share in others[:count]]
-        rows.append({"token": readable(model, chosen), "probability": float(written[chosen]), "others": named})
+        pairs = zip(ids.tolist(), best.tolist(), strict=True)
+        others = [(token, share) for token, share in pairs if token != chosen][:count]
+        rows.append({
+            "token": readable(model, chosen), "probability": float(written[chosen]),
+            "others": [(readable(model, token), share) for token, share in others],
+            "other_ids": [token for token, _ in others],
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -7,5 +7,6 @@ _WHERE = {
     "loaded_run": "explore.inspection",
     "caption_list": "explore.inspection",
     "side_by_side": "explore.inspection",
+    "each_once": "explore.inspection",
 }
 __getattr__, __dir__ = lazy(__name__, _WHERE)

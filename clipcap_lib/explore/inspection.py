@@ -2,7 +2,7 @@
 
 import html
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -12,21 +12,20 @@ from torch import Tensor
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.analysis.prefixes import interpret
 from clipcap_lib.analysis.states import token_choices
+from clipcap_lib.analysis.word_maps import NO_PLACES
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features, taken
 from clipcap_lib.decoding.decode import Caption, Constraints
-from clipcap_lib.decoding.strategies import Strategy
+from clipcap_lib.decoding.strategies import Beam, BestOfN, MinimumBayesRisk, Strategy
+from clipcap_lib.emoji.language import Scene, score_caption
 from clipcap_lib.explore.captioner import Captioner
+from clipcap_lib.explore.continuation import continued
+from clipcap_lib.explore.where import where_strip
 from clipcap_lib.reporting import cards
+from clipcap_lib.runs import finished_in
+from clipcap_lib.settings import Language
 
-
-@dataclass(frozen=True)
-class Explanation:
-    """What lies behind a caption, each an HTML fragment."""
-
-    tokens: str
-    prefix: str
-    neighbours: str
+MOST_LOADED = 4  # runs in memory
 
 
 class LoadedRun:
@@ -54,34 +53,104 @@ class LoadedRun:
         """Every token that the run can write, as `explain` shows it."""
         return list(self.captioner.model.tokenizer.get_vocab())
 
+    @property
+    def language(self) -> Language:
+        """The language of its captions."""
+        return self.captioner.data.language
+
     def caption(self, picture: Image.Image, key: str, strategy: Strategy, max_new_tokens: int = 40) -> list[Caption]:
         """The captions of one picture, best first."""
         return self.captioner.caption_all([picture], [key], strategy, Constraints(max_new_tokens=max_new_tokens))[0]
 
-    def explain(self, picture: Image.Image, captions: list[Caption]) -> Explanation:
-        """What there is to see about captions of a picture."""
-        feature, model = self.captioner.embed([picture]), self.captioner.model
-        embedding, (pictures, embeddings) = self.captioner.pooled([picture])[0], self.training
-        return Explanation(
-            tokens=cards.token_table(token_choices(model, feature[0], captions[0])),
-            prefix=interpret(model, feature).nearest.to_html(border=0),
-            neighbours=cards.neighbour_strip(nearest_pictures(embedding, embeddings, pictures)),
-        )
+    def go_on(self, picture: Image.Image, beginning: list[int], max_new_tokens: int = 40) -> Caption:
+        """The caption of a picture that begins with these tokens; the rest is greedy."""
+        feature = self.captioner.embed([picture])[0]
+        return continued(self.captioner.model, feature, beginning, Constraints(max_new_tokens=max_new_tokens))
+
+    def explain(self, picture: Image.Image, caption: Caption) -> "Explanation":
+        """What there is to see about a caption of a picture."""
+        return Explanation(self, picture, caption)
 
 
-@cache
+@dataclass(frozen=True)
+class Explanation:
+    """What lies behind a caption, each an HTML fragment that is made when it is asked for."""
+
+    run: LoadedRun
+    picture: Image.Image
+    caption: Caption
+
+    @cached_property
+    def feature(self) -> Tensor:
+        """What the model reads of the picture: its embedding [D], or its grid [T, D]."""
+        return self.run.captioner.embed([self.picture])[0]
+
+    def tokens(self, choosable: bool = False) -> str:
+        """Token by token, with what else was likely; with `choosable` as buttons, see `cards.token_table`."""
+        return cards.token_table(token_choices(self.run.captioner.model, self.feature, self.caption), choosable)
+
+    def prefix(self) -> str:
+        """The tokens nearest to each position of the prefix."""
+        return interpret(self.run.captioner.model, self.feature[None]).nearest.to_html(border=0)
+
+    def where(self) -> str:
+        """What part of the picture each word rests on; a sentence where the run has no places."""
+        captioner = self.run.captioner
+        if captioner.model.config.features != "grid":
+            return f"<p>No map: {NO_PLACES}.</p>"
+        return where_strip(captioner.model, captioner.encoder, self.picture, self.feature, self.caption)
+
+    def neighbours(self) -> str:
+        """The training pictures that look most alike to the encoder."""
+        pictures, embeddings = self.run.training
+        embedding = self.run.captioner.pooled([self.picture])[0]
+        return cards.neighbour_strip(nearest_pictures(embedding, embeddings, pictures))
+
+
 def loaded_run(folder: Path) -> LoadedRun:
-    """The run of a folder, loaded once a kernel."""
+    """The run of a folder; the last few that were asked for stay loaded."""
+    return _loaded(Path(folder).absolute())
+
+
+@lru_cache(MOST_LOADED)
+def _loaded(folder: Path) -> LoadedRun:
     return LoadedRun(folder)
 
 
-def caption_list(captions: list[Caption]) -> str:
-    """Captions with their scores and what ended each, as HTML."""
-    return "".join(
-        f'<p style="font-size:17px;margin:4px 0">{html.escape(caption.text)} '
-        f'<span style="font-size:12px;color:{cards.FAINT}">'
-        f"score {caption.score:.2f}, ended by {caption.stopped}</span></p>"
-        for caption in captions
+def standing_runs(named: list[Path]) -> list[Path]:
+    """The runs that are named, and after them every other finished run of the reports folders they stand in."""
+    named = [folder.absolute() for folder in named]
+    reports = dict.fromkeys(folder.parents[2] for folder in named if folder.parent.name == "runs")
+    beside = [run for folder in reports for runs in sorted(folder.glob("*/runs")) for run in finished_in(runs)]
+    return list(dict.fromkeys([*named, *beside]))
+
+
+def score_name(strategy: Strategy) -> str:
+    """What the score of a strategy's captions is; see `Caption`."""
+    match strategy:
+        case Beam(length_penalty=penalty):
+            return f"log-probability / tokens^{penalty:g}"
+        case BestOfN():
+            return "CLIP cosine with the picture"
+        case MinimumBayesRisk():
+            return "agreement (CIDEr-D) with the other samples"
+    return "mean log-probability a token"
+
+
+def caption_list(
+    captions: list[Caption], strategy: Strategy, scene: Scene | None = None, language: Language = "zh"
+) -> str:
+    """Captions with their scores, by name, as HTML; where the scene is known, what is not so is marked and named."""
+    return "".join(_caption_line(caption, score_name(strategy), scene, language) for caption in captions)
+
+
+def _caption_line(caption: Caption, score: str, scene: Scene | None, language: Language) -> str:
+    cut = "" if caption.stopped == "end" else ", cut at the longest length"
+    said = cards.marked(caption.text, scene, language)
+    judged = cards.verdict(score_caption(caption.text, scene, language)) if scene else ""
+    return (
+        f'<p style="line-height:1.4;margin:4px 0 8px"><span style="font-size:17px">{said}</span> {judged}<br>'
+        f'<span style="font-size:12px;color:{cards.FAINT}">{score} {caption.score:.2f}{cut}</span></p>'
     )
 
 
@@ -92,3 +161,11 @@ def side_by_side(fragments: dict[str, str]) -> str:
         for title, fragment in fragments.items()
     )
     return f'<div style="display:flex;flex-wrap:wrap;gap:32px">{columns}</div>'
+
+
+def each_once(fragments: dict[str, str]) -> str:
+    """The same for fragments that may be equal: each stands once, under all its titles."""
+    titles: dict[str, list[str]] = {}
+    for title, fragment in fragments.items():
+        titles.setdefault(fragment, []).append(title)
+    return side_by_side({" and ".join(names): fragment for fragment, names in titles.items()})

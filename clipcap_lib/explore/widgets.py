@@ -1,204 +1,166 @@
-"""The widgets of notebook 07: a picture, one or two runs, a strategy with its sliders; all work is the library's."""
+"""The explorer of notebook 07: a picture, a run with a strategy, and another beside it; all work is the library's."""
 
 import html
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import ipywidgets as widgets
-import pandas as pd
-from PIL import Image
-from pydantic.fields import FieldInfo
 
-from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.decoding.strategies import NAMES, Strategy, Usual, build_strategy, options
-from clipcap_lib.explore.inspection import caption_list, loaded_run
-from clipcap_lib.images import open_picture
-from clipcap_lib.reporting import cards
+from clipcap_lib.corpus.corpus import PreparedCorpus, prepare_corpus
+from clipcap_lib.emoji.language import Scene
+from clipcap_lib.explore.chooser import ROW, Choice, PictureChooser
+from clipcap_lib.explore.faults import guarded, in_words
+from clipcap_lib.explore.inspection import each_once, loaded_run, standing_runs
+from clipcap_lib.explore.side import Side, Step
+from clipcap_lib.reporting.chinese_font import notebook_style, wide
 
 
 class Cancelled(Exception):
-    """Raised inside a decoding that somebody no longer waits for."""
+    """Raised inside work that somebody no longer waits for."""
 
 
 class Explorer:
-    """Pick or upload a picture, pick one or two runs and a strategy, and look; `widget` is what a notebook displays.
+    """Choose a picture, a run and a strategy, and look; `widget` is what a notebook displays.
 
-    Decoding runs in a thread of its own, so the page never waits: a newer choice or the Cancel button stops it at the
-    next token.
+    Work is done in a thread of its own, so the page never waits: a newer choice or the Cancel button stops it at the
+    next token. An error is said on the page.
     """
 
-    def __init__(self, runs: list[Path], pictures: pd.DataFrame, references: pd.Series, limit: int = 40) -> None:
-        self.pictures, self.references = pictures.set_index("image_id"), references
-        self.upload: tuple[str, Image.Image] | None = None
-        self.wanted = threading.Event()  # replaced for each request: set means that nobody waits for it any more
+    def __init__(self, runs: list[Path], corpus: PreparedCorpus, limit: int = 40) -> None:
+        self.scenes = corpus.scenes or {}
+        self.wanted = threading.Event()  # of what is under way; set: nobody waits for it any more
         self.worker = ThreadPoolExecutor(1)
-        self._make_controls(runs, limit)
+        self.lent: set[str] = set()  # characters that the page has a font for
+        self._make_controls(runs, corpus, limit)
         self.widget = self._arrange()
-        self._listen()
-        self.request()
+        self._lend("".join(corpus.table["caption"]))
+        self.chooser.choose(self.chooser.paths.index[0])
 
     # --- building ---
 
-    def _make_controls(self, runs: list[Path], limit: int) -> None:
-        labels = [(f"{image}: {self.references[image][0]}", image) for image in self.pictures.index]
-        names = {folder.name: folder for folder in runs}
-        wide = widgets.Layout(width="520px")
-        self.picture = widgets.Dropdown(options=labels, description="picture", layout=wide)
-        self.file = widgets.FileUpload(accept="image/*", description="upload")
-        self.runs = [
-            widgets.Dropdown(options=names, description="run"),
-            widgets.Dropdown(options={"(one run only)": "", **names}, description="beside it"),
-        ]
-        self.strategy = widgets.Dropdown(options=NAMES, description="strategy")
-        self.options = {name: option_controls(name) for name in NAMES}
-        self.cancel = widgets.Button(description="Cancel", icon="stop", disabled=True)
+    def _make_controls(self, runs: list[Path], corpus: PreparedCorpus, limit: int) -> None:
+        self.font, self.status = widgets.HTML(), widgets.HTML()
         self.progress = widgets.FloatProgress(max=1.0, layout=widgets.Layout(width="240px"))
-        self.status, self.shown = widgets.HTML(), widgets.HTML()
-        self.panels = [_Panel(limit) for _ in self.runs]
+        self.cancel = widgets.Button(description="Cancel", icon="stop", disabled=True)
+        self.cancel.on_click(lambda _: self._stop("Cancelled."))
+        request = guarded(self.request, self._fail)
+        first = (runs[0], runs[min(1, len(runs) - 1)])
+        self.sides = [Side(runs, run, limit, request, guarded(self._take, self._fail)) for run in first]
+        self.compare = widgets.ToggleButton(description="compare with …", icon="columns")
+        self.compare.observe(guarded(self._compare, self._fail), "value")
+        self.picture, self.neighbours = widgets.HTML(), widgets.HTML()
+        self.chooser = PictureChooser(corpus.test_images(), corpus.references(), request, self._fail)
 
     def _arrange(self) -> widgets.Widget:
-        self.shown_options = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
-        self._show_options()
+        self.sides[1].widget.layout.display = "none"
+        columns = widgets.Layout(flex_flow="row wrap", grid_gap="24px")
         return widgets.VBox([
-            widgets.HBox([self.picture, self.file], layout=widgets.Layout(flex_flow="row wrap")),
-            widgets.HBox([*self.runs, self.strategy], layout=widgets.Layout(flex_flow="row wrap")),
-            self.shown_options,
-            widgets.HBox([self.progress, self.cancel, self.status]),
-            self.shown,
-            widgets.HBox([panel.widget for panel in self.panels], layout=widgets.Layout(flex_flow="row wrap")),
+            self.font, self.chooser.widget, self.picture,
+            widgets.HBox([self.compare, self.progress, self.cancel, self.status], layout=ROW),
+            widgets.HBox([side.widget for side in self.sides], layout=columns),
+            self.neighbours,
         ])  # fmt: skip
 
-    def _listen(self) -> None:
-        # First of all, or the request that follows would still find the upload.
-        self.picture.observe(lambda _: setattr(self, "upload", None), "value")
-        of_strategies = [control for controls in self.options.values() for control in controls.values()]
-        for control in (self.picture, *self.runs, *of_strategies):
-            control.observe(lambda _: self.request(), "value")
-        self.strategy.observe(lambda _: (self._show_options(), self.request()), "value")
-        self.file.observe(lambda change: self._take(change["new"]), "value")
-        self.cancel.on_click(lambda _: self._stop("Cancelled."))
+    # --- what is asked for ---
 
-    def _show_options(self) -> None:
-        self.shown_options.children = list(self.options[self.strategy.value].values())
+    @property
+    def looked_at(self) -> list[Side]:
+        """The side that is always shown, and the other one where two are compared."""
+        return self.sides if self.compare.value else self.sides[:1]
 
-    # --- what happens ---
+    def request(self) -> Future:
+        """Caption anew with the settings as they stand; whatever was under way is stopped."""
+        self.wanted.set()
+        for side in self.looked_at:
+            side.wait()
+        return self._submit(self._caption, "Loading…")
 
-    def _take(self, files: tuple[dict, ...]) -> None:
-        """Read an uploaded picture; one that cannot be read changes nothing but the status line."""
-        if not files:
-            return
-        name = files[-1]["name"]
-        try:
-            self.upload = name, open_picture(bytes(files[-1]["content"]), name)
-        except ValueError as error:
-            self._stop(html.escape(str(error)))
-        else:
-            self.request()
+    def _compare(self, _: dict) -> None:
+        self.sides[1].widget.layout.display = "flex" if self.compare.value else "none"
+        self.request()
+
+    def _take(self, side: Side, value: str) -> None:
+        side.wait()
+        self._submit(partial(side.take, value), "Going on from there…")  # behind captions of the other side
+
+    def _submit(self, work: Callable[[Step], str | None], message: str) -> Future:
+        if self.wanted.is_set():
+            self.wanted = threading.Event()
+        self.cancel.disabled, self.status.value = False, message
+        return self.worker.submit(self._work, work, self.wanted)
 
     def _stop(self, message: str) -> None:
         self.wanted.set()
         self.cancel.disabled, self.progress.value, self.status.value = True, 0.0, message
 
-    def request(self) -> Future:
-        """Caption anew with the settings as they stand; whatever was under way is stopped."""
-        self.wanted.set()
-        self.wanted = stop = threading.Event()
-        self.cancel.disabled, self.status.value = False, "Loading…"
-        return self.worker.submit(self._work, stop)
+    def _fail(self, words: str) -> None:
+        self._stop(html.escape(words))
 
-    def _work(self, stop: threading.Event) -> None:
+    # --- what is done about it, in the worker's thread ---
+
+    def _work(self, work: Callable[[Step], str | None], stop: threading.Event) -> None:
+        def step(share: float) -> None:
+            if stop.is_set():
+                raise Cancelled
+            self.progress.value = share
+
         try:
-            self._step(stop, 0.0)
-            name, picture, note = self._chosen()
-            self.shown.value = note
-            chosen = {option: control.value for option, control in self.options[self.strategy.value].items()}
-            strategy = build_strategy(self.strategy.value, **chosen)
-            folders = [run.value for run in self.runs]
-            seconds = 0.0
-            for panel, folder in zip(self.panels, folders, strict=True):
-                seconds += panel.show(folder, picture, name, strategy, lambda share: self._step(stop, share))
-            self._step(stop, 0.0)
-            self.cancel.disabled, self.status.value = True, f"Captioned in {1000 * seconds:.0f} ms."
+            step(0.0)
+            said = work(step)
+            step(0.0)
+            self.cancel.disabled, self.status.value = True, said or ""
+            self._lend("".join(side.text for side in self.looked_at))
         except Cancelled:
             pass  # the newer request, or the button, has written the status line
         except Exception as error:  # a thread's exception would vanish: the page must say it
             if not stop.is_set():
-                self._stop(f"<b>{type(error).__name__}</b>: {html.escape(str(error))}")
+                self._fail(in_words(error))
 
-    def _chosen(self) -> tuple[str, Image.Image, str]:
-        if self.upload:
-            name, picture = self.upload
-            return name, picture, cards.picture_tag(picture, f"Your picture {name}", 224)
-        name = self.picture.value
-        picture = open_picture(Path(self.pictures.loc[name, "image_path"]))
-        return name, picture, cards.picture_with_references(picture, name, self.references[name])
+    def _caption(self, step: Step) -> str:
+        choice = self.chooser.choice
+        if choice is None:
+            raise ValueError("choose a picture: the first one cannot be opened")
+        scene = self.scenes.get(choice.name) if choice.references else None
+        self.picture.value = choice.as_html()
+        seconds = {side: self._of_side(side, choice, scene, step) for side in self.looked_at}
+        self._show_neighbours([side for side, taken in seconds.items() if taken is not None], step)
+        if None in seconds.values():
+            return "A caption could not be written: see below."
+        return f"Captioned in {1000 * sum(seconds.values()):.0f} ms."
 
-    def _step(self, stop: threading.Event, share: float) -> None:
-        if stop.is_set():
-            raise Cancelled
-        self.progress.value = share
+    def _of_side(self, side: Side, choice: Choice, scene: Scene | None, step: Step) -> float | None:
+        """The seconds that a side took, or `None` where it failed and says why: the other may well have a caption."""
+        try:
+            return side.caption(choice, scene, step)
+        except Cancelled:
+            raise
+        except Exception as error:
+            side.fail(in_words(error))
 
-
-class _Panel:
-    """The views of one run, in tabs."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit  # tokens a caption
-        self.captions = widgets.HTML()
-        self.pages = [widgets.HTML() for _ in range(3)]
-        tabs = widgets.Tab(self.pages, titles=["token by token", "prefix", "neighbours in training"])
-        self.widget = widgets.VBox([self.captions, tabs], layout=widgets.Layout(flex="1 1 460px", min_width="0"))
-        self.widget.layout.display = "none"
-
-    def show(
-        self, folder: Path | str, picture: Image.Image, key: str, strategy: Strategy, step: Callable[[float], None]
-    ) -> float:
-        """Caption with a run and fill the tabs; returns the seconds the caption took. `step` hears of each token."""
-        self.widget.layout.display = "flex" if folder else "none"
-        if not folder:
-            return 0.0
-        run, done = loaded_run(folder), 0
-        model = run.captioner.model
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            step(min(done / self.limit, 1.0))
-
-        started = time.perf_counter()
-        with model.on_step(count):
-            found = run.caption(picture, key, strategy, self.limit)
-        seconds = time.perf_counter() - started
+    def _show_neighbours(self, sides: list[Side], step: Step) -> None:
         step(1.0)
-        self.captions.value = f"<b>{html.escape(folder.name)}</b>{caption_list(found)}"
-        told = run.explain(picture, found)
-        for page, content in zip(self.pages, (told.tokens, told.prefix, told.neighbours), strict=True):
-            page.value = content
-        return seconds
+        found = each_once({side.run.label: side.own.neighbours() for side in sides})
+        title = "<h4>Training pictures that look most alike to the encoder</h4>"
+        self.neighbours.value = title + found if sides else ""
+
+    def _lend(self, text: str) -> None:
+        """Give the page the characters of a text, for a reader without a Chinese font.
+
+        Last of all, for cutting a font takes longer than all the rest, and hardly any text has a character that no
+        caption of the corpus has.
+        """
+        if not wide(text) <= self.lent:
+            self.lent |= wide(text)
+            self.font.value = notebook_style("".join(self.lent))
 
 
-def option_controls(strategy: str) -> dict[str, widgets.Widget]:
-    """A slider for each number among a strategy's options, a menu for each choice; see `strategies.Usual`."""
-    return {option: _control(option, field) for option, field in options(strategy).items()}
+def explore(folders: list[str | Path], max_new_tokens: int) -> Explorer:
+    """The explorer over finished runs, and all that stand in their folder of reports.
 
-
-def _control(option: str, field: FieldInfo) -> widgets.Widget:
-    usual = next((value for value in field.metadata if isinstance(value, Usual)), None)
-    if usual is None:
-        return widgets.Dropdown(options=get_args(field.annotation), value=field.default, description=option)
-    kind = widgets.IntSlider if field.annotation is int else widgets.FloatSlider
-    first = field.default if usual.first is None else usual.first
-    return kind(
-        value=first, min=usual.lowest, max=usual.highest, step=usual.step, description=option, continuous_update=False
-    )
-
-
-def explore(folders: list[str], max_new_tokens: int) -> Explorer:
-    """The explorer over finished runs, with the test pictures of the first one's corpus."""
-    runs = [Path(folder) for folder in folders]
-    corpus = prepare_corpus(loaded_run(runs[0]).captioner.data)
-    return Explorer(runs, corpus.images[corpus.images["split"] == "test"], corpus.references(), max_new_tokens)
+    The pictures are the test pictures of the first one's corpus.
+    """
+    runs = standing_runs([Path(folder) for folder in folders])
+    return Explorer(runs, prepare_corpus(loaded_run(runs[0]).captioner.data), max_new_tokens)

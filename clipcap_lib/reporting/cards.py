@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -71,8 +72,8 @@ def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str
     scene = scenes.get(image.image_id)
     rows = "".join(
         f'<tr><td style="padding:2px 14px 2px 0;color:{FAINT};white-space:nowrap">{html.escape(row["run"])}</td>'
-        f'<td style="text-align:left;padding:2px 0">{_marked(row["caption"], scene, language)} '
-        f"{_verdict(row)}</td></tr>"
+        f'<td style="text-align:left;padding:2px 0">{marked(row["caption"], scene, language)} '
+        f"{verdict(row)}</td></tr>"
         for row in captions.to_dict("records")
     )
     picture = picture_tag(image.image_path, f"Picture {image.image_id}: {references[0]}")
@@ -83,7 +84,8 @@ def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str
     )
 
 
-def _marked(text: str, scene: Scene | None, language: Language) -> str:
+def marked(text: str, scene: Scene | None, language: Language) -> str:
+    """A caption as HTML, with the words marked that are not so; none where the scene is unknown."""
     parts, at = [], 0
     for start, end, attribute in wrong_spans(text, scene, language) if scene else []:
         mark = f'<mark title="{attribute}" style="background:#fbdad7;color:inherit;border-radius:3px;padding:0 1px">'
@@ -92,7 +94,8 @@ def _marked(text: str, scene: Scene | None, language: Language) -> str:
     return "".join([*parts, html.escape(text[at:])])
 
 
-def _verdict(row: dict) -> str:
+def verdict(row: Mapping) -> str:
+    """A tick, or a cross with what is wrong, of the attributes of a caption; empty where they are not known."""
     if "all" not in row or pd.isna(row["all"]):
         return ""
     if row["all"] == 1:
@@ -101,9 +104,12 @@ def _verdict(row: dict) -> str:
     return f'<span style="color:{WRONG}">✗ {", ".join(wrong)}</span>'
 
 
-def token_table(choices: pd.DataFrame) -> str:
-    """Each token of a caption with its probability as a bar and the likeliest others; see `token_choices`."""
-    rows = "".join(_token_row(number, row) for number, row in enumerate(choices.to_dict("records"), start=1))
+def token_table(choices: pd.DataFrame, choosable: bool = False) -> str:
+    """Each token of a caption with its probability as a bar and the likeliest others; see `token_choices`.
+
+    With `choosable` the others are buttons whose `data-value` is their place and their id, such as `3:2048`.
+    """
+    rows = "".join(_token_row(number, row, choosable) for number, row in enumerate(choices.to_dict("records")))
     head = "".join(f'<th style="text-align:left;padding:2px 12px">{name}</th>' for name in HEADINGS)
     return (
         f'<table style="border-collapse:collapse;margin:0"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -113,23 +119,38 @@ def token_table(choices: pd.DataFrame) -> str:
 HEADINGS = ("", "token", "probability", "what else was likely")
 
 
-def _token_row(number: int, row: dict) -> str:
+def _token_row(place: int, row: dict, choosable: bool) -> str:
     share = row["probability"]
     bar = (
         f'<span style="display:inline-block;width:{80 * share:.0f}px;height:10px;background:#0072b2;border-radius:2px;'
         f'margin-right:6px"></span>{share:.0%}'
     )
-    others = " · ".join(f"{html.escape(token)} {other:.0%}" for token, other in row["others"])
-    cells = (str(number), f"<b>{html.escape(row['token'])}</b>", bar, f'<span style="color:{FAINT}">{others}</span>')
-    return "<tr>" + "".join(f'<td style="text-align:left;padding:2px 12px">{cell}</td>' for cell in cells) + "</tr>"
+    others = [f"{html.escape(token)} {other:.0%}" for token, other in row["others"]]
+    if choosable:
+        pairs = zip(row["other_ids"], others, strict=True)
+        others = [f'<button type="button" data-value="{place}:{token}">{text}</button>' for token, text in pairs]
+    said = f'<span style="color:{FAINT}">{(" " if choosable else " · ").join(others)}</span>'
+    cells = (str(place + 1), f"<b>{html.escape(row['token'])}</b>", bar, said)
+    # A bar stays on the line of its number, however narrow the table; what else was likely may wrap.
+    style = "text-align:left;padding:2px 12px;white-space:"
+    wrap = ("nowrap", "nowrap", "nowrap", "normal")
+    shown = [f'<td style="{style}{how}">{cell}</td>' for how, cell in zip(wrap, cells, strict=True)]
+    return f"<tr>{''.join(shown)}</tr>"
+
+
+def picture_strip(pictures: Iterable[tuple[str | Path | Image.Image, str, str]], side: int = 120) -> str:
+    """Pictures side by side, each with its description and, below it, a line of HTML."""
+    cells = "".join(
+        f'<figure style="margin:0;width:{side + 12}px">{picture_tag(picture, alt, side)}'
+        f'<figcaption style="font-size:12px;color:{FAINT}">{below}</figcaption></figure>'
+        for picture, alt, below in pictures
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{cells}</div>'
 
 
 def neighbour_strip(neighbours: pd.DataFrame) -> str:
     """Pictures side by side with cosine and caption; see `neighbours.nearest_pictures`."""
-    cells = "".join(
-        f'<figure style="margin:0;width:132px">{picture_tag(row.image_path, row.caption, 120)}'
-        f'<figcaption style="font-size:12px;color:{FAINT}">{row.cosine:.3f}<br>{html.escape(row.caption)}</figcaption>'
-        "</figure>"
+    return picture_strip(
+        (row.image_path, row.caption, f"cosine {row.cosine:.3f}<br>{html.escape(row.caption)}")
         for row in neighbours.itertuples()
     )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{cells}</div>'

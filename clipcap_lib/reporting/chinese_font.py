@@ -18,19 +18,23 @@ JUPYTER = """.jp-Notebook {
 }"""
 
 
+def wide(text: str) -> set[str]:
+    """The characters of a text that are lent: Chinese ones, and what is written between them."""
+    return {character for character in text if ord(character) > 0x2E7F}
+
+
 def font_face(text: str, family: str) -> str:
     """A CSS `@font-face` of Noto Sans SC cut down to the Chinese characters of a text; empty where it has none.
 
     Name the family first: behind others, Chromium shows the first character that only it has as a box. The range keeps
     it from all that is not Chinese.
     """
-    wide = "".join(sorted({character for character in text if ord(character) > 0x2E7F}))
-    if not wide:
+    if not (characters := wide(text)):
         return ""
     options = subset.Options(layout_features=[], name_IDs=[], notdef_outline=True, desubroutinize=True)
     font = subset.load_font(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"), options)
     cutter = subset.Subsetter(options)
-    cutter.populate(text=wide)
+    cutter.populate(text="".join(sorted(characters)))
     cutter.subset(font)
     buffer = io.BytesIO()
     font.save(buffer)
@@ -39,7 +43,13 @@ def font_face(text: str, family: str) -> str:
     return f'@font-face {{ font-family: "{family}"; {source} }}\n'
 
 
+def notebook_style(text: str) -> str:
+    """HTML that gives a notebook the Chinese characters of a text; empty where it has none."""
+    face = font_face(text, "Notebook SC")
+    return f"<style>{face}{JUPYTER}</style>" if face else ""
+
+
 def lend_font(texts: Iterable[str]) -> None:
     """Give the notebook on display the Chinese characters of some texts, for a reader without a Chinese font."""
-    if face := font_face("".join(set("".join(texts))), "Notebook SC"):
-        display(HTML(f"<style>{face}{JUPYTER}</style>"))
+    if style := notebook_style("".join(set("".join(texts)))):
+        display(HTML(style))

@@ -1,5 +1,6 @@
 """The pages and the explorer in a real browser: what a person would see, click and move."""
 
+import base64
 import os
 import shutil
 import socket
@@ -132,7 +133,7 @@ def _serve(folder: Path) -> tuple[int, subprocess.Popen]:
         server = subprocess.Popen(
             command, stdout=log, stderr=log, env=os.environ | own | {"JUPYTER_PREFER_ENV_PATH": "1"}
         )
-    for _ in range(120):
+    for _ in range(PATIENCE // 500):
         with socket.socket() as probe:
             if probe.connect_ex(("localhost", port)) == 0:
                 return port, server
@@ -153,13 +154,21 @@ def test_the_explorer_answers_to_picture_slider_run_and_upload(explorer_url, wat
     status.wait_for(timeout=PATIENCE)
     assert float(status.inner_text().split()[2]) > 0
 
-    choose = widget.locator("select")
-    picture = widget.locator("img").first
-    before = picture.get_attribute("src")
-    choose.nth(0).select_option(index=3)
-    expect(picture).not_to_have_attribute("src", before, timeout=PATIENCE)
+    thumbnail = widget.locator("button.picture").nth(3)
+    thumbnail.click()
+    expect(thumbnail).to_have_attribute("aria-pressed", "true")
+    expect(widget.get_by_text("picture 4 of 16")).to_be_visible(timeout=PATIENCE)
+    expect(widget.get_by_alt_text(f"Picture {thumbnail.get_attribute('data-value')}:")).to_be_visible(timeout=PATIENCE)
+    for _ in range(8):  # by chance the same one
+        widget.get_by_role("button", name="random").click()
+        if thumbnail.get_attribute("aria-pressed") == "false":
+            break
+    expect(widget.locator("button.picture[aria-pressed=true]")).to_have_count(1)
+    expect(widget.get_by_text("picture 4 of 16")).to_be_hidden(timeout=PATIENCE)
 
-    choose.nth(3).select_option("sample")
+    choose = widget.locator("select")
+    expect(status).to_be_visible(timeout=PATIENCE)
+    choose.nth(1).select_option("sample")
     said = widget.locator("p").first
     handle = widget.get_by_text("seed", exact=True).locator("..").get_by_role("slider")
     handle.wait_for(timeout=PATIENCE)
@@ -171,8 +180,22 @@ def test_the_explorer_answers_to_picture_slider_run_and_upload(explorer_url, wat
         captions.add(said.inner_text())
     assert len(captions) > 1, "moving the seed never changed a caption"
 
-    choose.nth(2).select_option("bert-full-s0")
-    expect(widget.get_by_text("bert-full-s0", exact=True).last).to_be_visible(timeout=PATIENCE)
+    widget.get_by_text("compare with").click()
+    choose.nth(2).select_option("emoji-tiny: bert-frozen-s0")  # which stands beside those that the notebook names
+    choose.nth(3).select_option("best-of-n")
+    expect(widget.get_by_text("CLIP cosine with the picture")).to_be_visible(timeout=PATIENCE)
+    expect(status).to_be_visible(timeout=PATIENCE)
+    widget.get_by_text("compare with").click()
+    expect(widget.get_by_text("CLIP cosine with the picture")).to_be_hidden(timeout=PATIENCE)
+
+    expect(status).to_be_visible(timeout=PATIENCE)
+    other = widget.locator('button[data-value^="2:"]').first
+    token = other.inner_text().rpartition(" ")[0]
+    other.click()
+    expect(widget.get_by_text("With your token")).to_be_visible(timeout=PATIENCE)
+    expect(widget.locator("tbody tr").nth(2).locator("td").nth(1)).to_have_text(token, timeout=PATIENCE)
+    widget.get_by_role("button", name="back to what was written").click()
+    expect(widget.get_by_text("With your token")).to_be_hidden(timeout=PATIENCE)
 
     (tmp_path / "bad.jpg").write_bytes(b"no picture at all")
     Image.new("RGB", (50, 40), "green").save(tmp_path / "good.png")
@@ -180,6 +203,17 @@ def test_the_explorer_answers_to_picture_slider_run_and_upload(explorer_url, wat
     expect(widget.get_by_text("bad.jpg cannot be read as a picture")).to_be_visible(timeout=PATIENCE)
     upload(page, widget, tmp_path / "good.png")
     expect(widget.get_by_alt_text("Your picture good.png")).to_be_visible(timeout=PATIENCE)
+    expect(widget.get_by_text("your picture: good.png")).to_be_visible(timeout=PATIENCE)
+    expect(widget.locator("button.picture[aria-pressed=true]")).to_have_count(0)
+    for way in ("drop", "paste"):
+        give(widget, way, f"{way}.png", (tmp_path / "good.png").read_bytes())
+        expect(widget.get_by_alt_text(f"Your picture {way}.png")).to_be_visible(timeout=PATIENCE)
+    give(widget, "drop", "", b"")
+    expect(widget.get_by_text("there is no picture in it")).to_be_visible(timeout=PATIENCE)
+    give(widget, "drop", "huge.png", bytes(9 * 2**20))
+    expect(widget.get_by_text("huge.png has 9 MB; make it smaller than 8 MB")).to_be_visible(timeout=PATIENCE)
+    thumbnail.click()
+    expect(widget.get_by_text("picture 4 of 16")).to_be_visible(timeout=PATIENCE)
     expect(status).to_be_visible(timeout=PATIENCE)
     assert [line for line in wrong if "favicon" not in line] == []
 
@@ -188,3 +222,19 @@ def upload(page: Page, widget: Locator, path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         widget.get_by_role("button", name="upload").click()
     chooser.value.set_files(path)
+
+
+def give(widget: Locator, way: str, name: str, content: bytes) -> None:
+    """Drop or paste a file on the explorer; without a name, something that is no file."""
+    zone = widget.get_by_label("drop or paste a picture here")
+    zone.evaluate(
+        """(zone, [way, name, content]) => {
+            const data = new DataTransfer();
+            const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+            if (name) data.items.add(new File([bytes], name, { type: "image/png" }));
+            const also = { bubbles: true, cancelable: true };
+            zone.dispatchEvent(way === "paste" ? new ClipboardEvent(way, { clipboardData: data, ...also })
+                                               : new DragEvent(way, { dataTransfer: data, ...also }));
+        }""",
+        [way, name, base64.b64encode(content).decode()],
+    )

@@ -1,24 +1,45 @@
 """The explorer without a browser: every control leads to new captions, and nothing that fails stops it."""
 
 import threading
+from dataclasses import dataclass
 
-import pandas as pd
 import pytest
-from PIL import Image
 
 from clipcap_lib.decoding.constraints import Caption
-from clipcap_lib.decoding.strategies import NAMES, build_strategy, options
-from clipcap_lib.explore import widgets as explorer
-from clipcap_lib.explore.inspection import Explanation
-from clipcap_lib.explore.widgets import Explorer, option_controls
+from clipcap_lib.explore import side as side_module
+from clipcap_lib.explore.widgets import Explorer
+
+
+@dataclass
+class Told:
+    """Stands for an explanation: says of what it is."""
+
+    run: "Run"
+    picture: object
+    caption: Caption
+
+    def tokens(self, choosable):
+        return f'<button data-value="0:7">tokens of {self.caption.text}, 龘</button>'
+
+    def prefix(self):
+        return f"prefix of {self.run.folder.name}"
+
+    def where(self):
+        return f"where {self.caption.text} is"
+
+    def neighbours(self):
+        return "the same neighbours"
 
 
 class Run:
     """Stands for a loaded run: says what it was asked."""
 
+    language = "zh"
+
     def __init__(self, folder):
         self.folder, self.captioner, self.gate = folder, self, threading.Event()
-        self.model, self.gate.set = self, self.gate.set
+        self.model = self
+        self.gate.set()
         self.step = lambda: None
 
     def on_step(self, call):
@@ -30,91 +51,184 @@ class Run:
         self.step()
         if strategy.name == "mbr":
             raise ValueError("a < b")
-        return [Caption(f"{key} {strategy.name} {picture.size}", [1], [-0.5], -0.5, "end")]
+        if strategy.name == "best-of-n":
+            raise KeyError("lost")
+        return [Caption(f"{key} {strategy.name} {picture.size}", [3, 4], [-0.5], -0.5, "end")]
 
-    def explain(self, picture, captions):
-        return Explanation("tokens", "prefix", "neighbours")
+    def go_on(self, picture, beginning, limit):
+        self.step()
+        return Caption(f"taken {beginning}", beginning, [-0.5], -0.5, "end")
+
+    def explain(self, picture, caption):
+        return Told(self, picture, caption)
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    runs = {}
-    monkeypatch.setattr(explorer, "loaded_run", lambda folder: runs.setdefault(folder, Run(folder)))
-    for name in ("a.jpg", "b.jpg"):
-        Image.new("RGB", (20, 10), "red").save(tmp_path / name)
-        runs.setdefault(tmp_path / "one", Run(tmp_path / "one")).gate.set()
-    pictures = pd.DataFrame({"image_id": ["a", "b"], "image_path": [str(tmp_path / f"{n}.jpg") for n in "ab"]})
-    built = Explorer([tmp_path / "one", tmp_path / "two"], pictures, pd.Series({"a": ["one"], "b": ["two"]}))
-    runs.setdefault(tmp_path / "two", Run(tmp_path / "two")).gate.set()
+def made(tmp_path, corpus, monkeypatch):
+    runs = {folder: Run(folder) for folder in (tmp_path / "one", tmp_path / "two")}
+    monkeypatch.setattr(side_module, "loaded_run", runs.__getitem__)
+    built = Explorer(list(runs), corpus)
     settle(built)
     yield built, runs[tmp_path / "one"]
     built.worker.shutdown()
 
 
-def settle(built: Explorer) -> str:
+def settle(built: Explorer, side: int = 0) -> str:
     built.worker.submit(lambda: None).result(20)
-    return built.panels[0].captions.value
+    return built.sides[side].captions.value
 
 
-def upload(name: str, content: bytes) -> tuple[dict, ...]:
-    return ({"name": name, "content": memoryview(content)},)
+def click(built: Explorer, value: str, side: int = 0) -> None:
+    built.sides[side].tokens._handle_custom_msg(value, [])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_strategy_can_be_built_wherever_its_controls_stand(name):
-    controls = option_controls(name)
-    assert list(controls) == list(options(name))
-    build_strategy(name, **{option: control.value for option, control in controls.items()})
-    lowest = {option: getattr(control, "min", control.value) for option, control in controls.items()}
-    build_strategy(name, **lowest)
-    highest = {option: getattr(control, "max", control.value) for option, control in controls.items()}
-    build_strategy(name, **highest)
+def upload(built: Explorer, name: str, content: bytes) -> None:
+    built.chooser.input._handle_custom_msg({"name": name}, [memoryview(content)])
 
 
-def test_picture_strategy_and_second_run_are_followed(made, tmp_path):
+def test_picture_strategy_and_run_are_followed(made, tmp_path):
     built, _ = made
     assert "a greedy" in settle(built)
-    built.picture.value = "b"
+    built.chooser.choose("b")
     assert "b greedy" in settle(built)
-    built.strategy.value = "contrastive"
+    built.sides[0].controls.name.value = "contrastive"
     assert "b contrastive" in settle(built)
-    assert [control.description for control in built.shown_options.children] == ["n", "k", "alpha", "history"]
-    assert built.panels[1].widget.layout.display == "none"
-    built.runs[1].value = tmp_path / "two"
+    assert built.sides[0].prefix.value == "prefix of one"
+    built.sides[0].run.value = tmp_path / "two"
     settle(built)
-    assert built.panels[1].widget.layout.display == "flex"
+    assert built.sides[0].prefix.value == "prefix of two"
     assert built.status.value.startswith("Captioned in")
+
+
+def test_a_second_side_has_its_own_run_and_strategy_and_is_asked_only_while_it_is_shown(made):
+    built, _ = made
+    assert (built.sides[1].widget.layout.display, settle(built, 1)) == ("none", "")
+    built.compare.value = True
+    built.sides[1].controls.name.value = "beam"
+    assert "a beam" in settle(built, 1)
+    assert "a greedy" in settle(built, 0)
+    assert built.sides[1].prefix.value == "prefix of two"
+    assert built.neighbours.value.count("the same neighbours") == 1
+    built.compare.value = False
+    built.chooser.choose("b")
+    assert "a beam" in settle(built, 1)
+
+
+def test_what_is_not_so_is_marked_where_the_scene_is_known_only(made, tmp_path, monkeypatch):
+    built, run = made
+    monkeypatch.setattr(run, "caption", lambda *_: [Caption("两只猫在草地上", [3], [-0.5], -0.5, "end")])
+    built.chooser.choose("a")  # of which is known that it is one cat
+    assert '<mark title="count"' in settle(built)
+    built.chooser.choose("b")
+    assert "<mark" not in settle(built)
+    upload(built, "a", (tmp_path / "a.jpg").read_bytes())  # named as the test picture is
+    assert "<mark" not in settle(built)
 
 
 def test_a_bad_upload_changes_only_the_status_line(made, tmp_path):
     built, _ = made
     before = settle(built)
-    built._take(upload("x<y.jpg", b"no picture"))
+    upload(built, "x<y.jpg", b"no picture")
     assert "x&lt;y.jpg cannot be read" in built.status.value
     assert settle(built) == before
-    built._take(upload("mine.jpg", (tmp_path / "b.jpg").read_bytes()))
+    upload(built, "mine.jpg", (tmp_path / "b.jpg").read_bytes())
     assert "mine.jpg greedy (20, 10)" in settle(built)
-    built.picture.value = "b"
+    built.chooser.choose("b")
     assert "b greedy" in settle(built)
+
+
+def test_a_token_that_is_taken_begins_another_caption_and_the_way_back_stands_open(made):
+    built, _ = made
+    click(built, "1:9")
+    settle(built)
+    side = built.sides[0]
+    assert "taken [3, 9]" in side.taken.value
+    assert "tokens of taken [3, 9]" in side.tokens.html
+    click(built, "2:5")  # goes on from what was taken before
+    settle(built)
+    assert "taken [3, 9, 5]" in side.taken.value
+    assert "a greedy" in side.captions.value
+    click(built, "back")
+    settle(built)
+    assert side.taken.value == ""
+    assert "tokens of a greedy" in side.tokens.html
+
+
+def test_tokens_of_an_older_choice_cannot_be_taken(made):
+    built, run = made
+    run.gate.clear()
+    built.chooser.choose("b")
+    click(built, "1:9")
+    run.gate.set()
+    assert "b greedy" in settle(built)
+    assert built.sides[0].taken.value == ""
+    assert not built.sides[0].tokens.busy
+
+
+def test_a_token_taken_on_one_side_leaves_the_other_its_captions(made):
+    built, run = made
+    built.compare.value = True
+    settle(built)
+    run.gate.clear()
+    built.chooser.choose("b")
+    built.sides[1].tokens.busy = False  # as where this side is done while the other still writes
+    click(built, "1:9", side=1)
+    run.gate.set()
+    assert "b greedy" in settle(built) and "b greedy" in settle(built, 1)
+    assert "taken [3, 9]" in built.sides[1].taken.value
+    assert built.sides[0].taken.value == ""
+    assert not any(side.tokens.busy for side in built.sides)
 
 
 def test_cancel_and_a_newer_choice_stop_what_is_under_way(made):
     built, run = made
     run.gate.clear()
-    built.strategy.value = "beam"
+    built.sides[0].controls.name.value = "beam"
     built.cancel.click()
     assert built.status.value == "Cancelled."
     run.gate.set()
     assert "greedy" in settle(built)
     run.gate.clear()
-    built.strategy.value = "sample"
-    built.strategy.value = "greedy"
+    for strategy in ("sample", "contrastive", "beam"):
+        built.sides[0].controls.name.value = strategy
+    for picture in "baba":
+        built.chooser.choose(picture)
     run.gate.set()
-    assert "greedy" in settle(built)
+    assert "a beam" in settle(built)
+    assert "a beam" in built.sides[0].where.value
 
 
-def test_an_error_in_the_thread_is_shown_on_the_page(made):
+@pytest.mark.parametrize(("strategy", "words"), [("mbr", "a &lt; b"), ("best-of-n", "KeyError: &#x27;lost&#x27;")])
+def test_an_error_of_one_side_is_said_there_and_the_other_goes_on(made, strategy, words):
     built, _ = made
-    built.strategy.value = "mbr"
+    built.compare.value = True
+    built.sides[0].controls.name.value = strategy
+    assert settle(built) == f"<p><b>No caption:</b> {words}</p>"
+    assert "a greedy" in settle(built, 1)
+    assert built.sides[0].tokens.html == built.sides[0].where.value == ""
+    assert "see below" in built.status.value
+    built.sides[0].controls.name.value = "greedy"
+    assert "a greedy" in settle(built)
+    assert built.status.value.startswith("Captioned in")
+
+
+@pytest.mark.parametrize("value", ["nonsense", "1:2:3"])
+def test_an_error_in_the_thread_is_said_on_the_page(made, value):
+    built, _ = made
+    click(built, value)
     settle(built)
-    assert built.status.value == "<b>ValueError</b>: a &lt; b"
+    assert any(word in built.status.value for word in ("invalid literal", "too many values"))
+
+
+def test_an_error_in_a_callback_is_said_on_the_page(made, monkeypatch):
+    built, _ = made
+    monkeypatch.setattr(built.worker, "submit", lambda *_: 1 / 0)
+    built.chooser.choose("b")
+    assert built.status.value == "ZeroDivisionError: division by zero"
+
+
+def test_the_page_has_a_font_for_what_no_caption_says(made):
+    built, _ = made
+    settle(built)
+    assert {*"一两猫狗", "龘"} <= built.lent
+    assert "@font-face" in built.font.value

@@ -4,4 +4,4 @@ from clipcap_lib.reporting import cards
 
 
 def test_html_of_captions_is_escaped():
-    assert cards._marked("<b>&", None, "zh") == "&lt;b&gt;&amp;"
+    assert cards.marked("<b>&", None, "zh") == "&lt;b&gt;&amp;"
