@@ -91,4 +91,4 @@ def test_the_word_that_is_not_so_is_marked(text, marked):
     assert all(text[start:end].startswith(word) for (start, end, _), (word, _) in zip(spans, marked, strict=True))
     verdict = score_caption(text, SCENE, "zh")
     assert {attribute for _, attribute in marked} == {name for name in verdict if verdict[name] is False} - {"all"}
-    assert cards._marked(text, SCENE, "zh").count("<mark") == len(marked)
+    assert cards.marked(text, SCENE, "zh").count("<mark") == len(marked)
