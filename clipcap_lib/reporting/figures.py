@@ -169,8 +169,9 @@ def name_lines(axis: Axes) -> None:
     level = -np.inf
     for line in sorted(named, key=ends.get):
         level = max(ends[line], level + 0.065)
+        end = np.clip(line.get_ydata()[-1], *axis.get_ylim())  # a line from outside would be drawn as far as it lies
         axis.annotate(
-            line.get_label(), (line.get_xdata()[-1], line.get_ydata()[-1]), xytext=(1.03, level), fontsize=10,
+            line.get_label(), (line.get_xdata()[-1], end), xytext=(1.03, level), fontsize=10,
             textcoords="axes fraction", va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": line.get_color(), "linewidth": 1.2},
         )  # fmt: skip

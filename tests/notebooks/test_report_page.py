@@ -18,7 +18,7 @@ def report(reports, watched) -> Page:
     """The page of the tiny report; it is told at the end what went wrong on it."""
     page, wrong = watched
     page.goto((reports / "emoji-tiny/index.html").as_uri())
-    page.locator("#curves svg").wait_for()
+    page.locator("#curves svg.marks").wait_for()
     yield page
     assert wrong == []
 
@@ -44,10 +44,10 @@ def test_curves_answer_to_their_controls(report):
     report.wait_for_function(f"document.querySelectorAll('#curves .mark-line path').length === {everything}")
     report.locator("#curves input[type=radio][value=dev]").check()
     report.wait_for_function(f"document.querySelectorAll('#curves .mark-line path').length < {everything}")
-    before = report.locator("#curves svg").inner_html()
+    before = report.locator("#curves svg.marks").inner_html()
     report.locator("#curves input[type=radio][value=seconds]").check()
     report.locator("#curves input[type=checkbox]").uncheck()
-    report.wait_for_function("before => document.querySelector('#curves svg').innerHTML !== before", arg=before)
+    report.wait_for_function("before => document.querySelector('#curves svg.marks').innerHTML !== before", arg=before)
 
 
 def test_a_table_sorts_and_copies_as_csv(report):
@@ -127,6 +127,6 @@ def test_500_runs_sort_filter_and_group(reports, watched, tmp_path):
     page.get_by_label("one row for each").select_option("*")
     assert rows.count() == 1
     assert "0.0502 ± 0.0001581" in rows.first.inner_text()  # 0.05, 0.0501 … 0.0504
-    page.locator("#parallel svg").wait_for()
+    page.locator("#parallel svg.marks").wait_for()
     assert page.locator("#parallel .mark-line path").count() == 500
     assert wrong == []
