@@ -17,7 +17,7 @@ import seaborn as sns
 from IPython import get_ipython
 from IPython.core.formatters import BaseFormatter
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 from traitlets import ObjectName, Unicode
 
@@ -70,8 +70,9 @@ def _register_formats() -> None:
     if (shell := get_ipython()) and "text/csv" not in shell.display_formatter.formatters:
         formatters = shell.display_formatter.formatters
         formatters["text/csv"] = _NumbersFormatter(parent=shell.display_formatter)
-        formatters["text/csv"].for_type(Figure, lambda figure: figure_data(figure).to_csv(index=False))
-        formatters["image/svg+xml"].for_type(Figure, _svg)
+        # Of the class above Figure: what is said of Figure itself, matplotlib's inline backend takes back.
+        formatters["text/csv"].for_type(FigureBase, lambda figure: figure_data(figure).to_csv(index=False))
+        formatters["image/svg+xml"].for_type(FigureBase, _svg)
 
 
 def _svg(figure: Figure) -> str | None:

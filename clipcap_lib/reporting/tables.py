@@ -3,7 +3,7 @@
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-CHANCE = "color: #76828d"
+CHANCE = "color: #5b6773"
 CLEAR = "font-weight: bold"
 
 
