@@ -29,7 +29,7 @@ from clipcap_lib.files import InUseError, claim
 from clipcap_lib.images import open_picture
 from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
-from clipcap_lib.runs import enter_project, read_json, write_json
+from clipcap_lib.runs import enter_project, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from clipcap_lib.analysis.unlike import SeenPictures
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
-    from clipcap_lib.runner.pipeline import Outcome
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
@@ -97,7 +96,7 @@ def run(
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
-    from clipcap_lib.reporting.report import write_report
+    from clipcap_lib.reporting.report import alarms, write_report
     from clipcap_lib.runner.parameter_cells import ParameterError
     from clipcap_lib.runner.pipeline import is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
@@ -118,7 +117,7 @@ def run(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
-    for alarm in _alarms(outcomes):
+    for alarm in alarms(outcomes):
         _warn(f"alarm: {alarm}")
     try:
         typer.echo(f"report: {write_report(settings, outcomes, reports)}")
@@ -128,13 +127,6 @@ def run(
     finally:
         claimed.release()
     raise typer.Exit(1 if failed else 0)
-
-
-def _alarms(outcomes: "list[Outcome]") -> Iterator[str]:
-    """What notebook 06 found to doubt in the runs."""
-    for outcome in outcomes:
-        if outcome.job.notebook == "06_results" and outcome.status in ("done", "fresh"):
-            yield from read_json(outcome.job.folder / "summary.json").get("alarms", [])
 
 
 def _claim(reports: Path, name: str) -> "FileLock":
@@ -178,7 +170,7 @@ def report(
         with claim(reports / settings.name):
             typer.echo(page := write_report(settings, outcomes, reports))
             if figures:
-                done = [outcome.job.folder / "notebook.ipynb" for outcome in outcomes if outcome.status == "fresh"]
+                done = [outcome.job.folder / "notebook.ipynb" for outcome in outcomes if outcome.finished]
                 typer.echo(f"{page.parent / 'figures'}: {len(write_figures(done, page.parent / 'figures'))} files")
             if pdf:
                 typer.echo(write_pdf(page))

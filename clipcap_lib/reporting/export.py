@@ -4,13 +4,11 @@ import base64
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import nbformat
-
 from clipcap_lib.files import replacing
+from clipcap_lib.reporting.notebook_html import notebook_figures
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 PRINTED_WITHIN = 300  # seconds
@@ -44,24 +42,13 @@ def write_figures(notebooks: list[Path], folder: Path) -> list[Path]:
     folder.mkdir(parents=True)
     written = []
     for notebook in notebooks:
-        for number, (heading, data) in enumerate(_figures(notebook), start=1):
+        for number, (heading, data) in enumerate(notebook_figures(notebook), start=1):
             name = "-".join(re.findall(r"\w+", f"{notebook.parent.name} {number:02d} {heading}".lower()))
             for kind in KINDS.keys() & data.keys():
                 path = folder / f"{name}.{KINDS[kind]}"
                 path.write_bytes(_content(kind, data[kind]))
                 written.append(path)
     return sorted(written)
-
-
-def _figures(notebook: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The outputs that are figures, each with the heading above it."""
-    heading = ""
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if cell.cell_type == "markdown" and (found := re.search(r"^#+ (.*)", cell.source)):
-            heading = found[1]
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                yield heading, output["data"]
 
 
 def _content(kind: str, data: str) -> bytes:

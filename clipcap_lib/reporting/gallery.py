@@ -4,8 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
+from clipcap_lib.reporting.notebook_html import notebook_figures
 from clipcap_lib.runs import read_json, write_json
 
 FIGURES = {
@@ -57,12 +56,7 @@ def _write_answers(reports: Path, path: Path) -> Path:
 
 def first_figure_under(path: Path, heading: str) -> bytes:
     """The PNG of the first figure below a heading of an executed notebook."""
-    below = False
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("## "):
-            below = cell.source.partition("\n")[0] == f"## {heading}"
-        elif below and cell.cell_type == "code":
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    return base64.b64decode(output["data"]["image/png"])
+    for above, data in notebook_figures(path):
+        if above == heading:
+            return base64.b64decode(data["image/png"])
     raise ValueError(f"{path}: no figure under the heading {heading!r}; run `make report` again")

@@ -3,6 +3,7 @@
 import base64
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,17 @@ def notebook_parts(path: Path, scenes: bool = True) -> list[Part]:
         output.get("data", {}).pop("image/svg+xml", None)  # for slides; a page shows the picture
     soup = BeautifulSoup(_exporter().from_notebook_node(notebook)[0], "html.parser")
     return [_part(cells, path.parent.name, _numbers(notebook)) for cells in _by_heading(soup)]
+
+
+def notebook_figures(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """The outputs of an executed notebook that are figures, by type, each with the heading (of level 1 or 2) above."""
+    heading = ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown" and (found := re.match("##? (.*)", cell.source)):
+            heading = found[1]
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                yield heading, output["data"]
 
 
 def notebook_html(path: Path, scenes: bool = True) -> Markup:

@@ -1,5 +1,6 @@
 """Self-contained pages: one template, one style, the Chinese characters they show."""
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def loader() -> jinja2.BaseLoader:
     )
 
 
+@cache
 def _environment() -> jinja2.Environment:
+    # Once: it keeps the templates that it has read and compiled.
     environment = jinja2.Environment(loader=loader(), autoescape=True, undefined=jinja2.StrictUndefined)
     # As they are: the characters of a style or a script are not HTML.
     environment.globals["verbatim"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 from ruamel.yaml import YAML
 
 from clipcap_lib.emoji.scenes import ATTRIBUTION
@@ -39,23 +38,24 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     folder = reports / experiment.name
     scenes = experiment.data.corpus == "emoji-scenes"
     for outcome in outcomes:
-        if outcome.status in ("done", "fresh") and outcome.job.notebook in PAGES:
+        if outcome.finished and outcome.job.notebook in PAGES:
             body = notebook_html(outcome.job.folder / "notebook.ipynb", scenes)
             write_page(_rendered(outcome.job), "notebook_page.html.j2", title=_title(outcome), body=body)
     failures = [_failure(outcome, folder) for outcome in outcomes if outcome.status == "failed"]
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
-    runs = [read_run(job.folder) for job in _runs(outcomes)]
+    runs = [read_run(outcome.job.folder) for outcome in outcomes if _has(outcome, "03_train")]
+    answers = _answers(summaries)
     path = write_page(folder / "index.html", "experiment.html.j2",
         title=experiment.title, name=experiment.name, written=_today(), failures=failures,
-        answers=_answers(summaries), alarms=summaries.get("06_results", {}).get("alarms", []),
+        answers=answers, alarms=alarms(outcomes),
         sections=[_section(outcome, scenes) for name in QUESTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
         provenance=_provenance(runs), settings=_settings(experiment), attribution=ATTRIBUTION if scenes else None,
-        captions_page=None, **first_screen(runs),
+        **first_screen(runs),
     )  # fmt: skip
     # Another experiment's report may end at the same moment.
     with claimed(reports / "index.html", wait=INDEX_WRITTEN):
-        write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures, summaries))
+        write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures, runs, answers))
         write_runs_page(reports)
         write_index(reports)
     return path
@@ -91,12 +91,18 @@ def _title(outcome: Outcome) -> str:
 
 
 def _has(outcome: Outcome, notebook: str) -> bool:
-    return outcome.job.notebook == notebook and outcome.status in ("done", "fresh")
+    return outcome.job.notebook == notebook and outcome.finished
 
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
     path = outcome.job.folder / "summary.json"
-    return read_json(path) if path.exists() and outcome.status in ("done", "fresh") else {}
+    return read_json(path) if path.exists() and outcome.finished else {}
+
+
+def alarms(outcomes: list[Outcome]) -> list[str]:
+    """What notebook 06 found to doubt in the runs."""
+    return [alarm for outcome in outcomes if _has(outcome, "06_results")
+            for alarm in _summary(outcome).get("alarms", [])]  # fmt: skip
 
 
 def _failure(outcome: Outcome, folder: Path) -> dict[str, str | None]:
@@ -109,7 +115,7 @@ def _link(job_folder: Path, folder: Path) -> str | None:
 
 
 def _job_row(outcome: Outcome, folder: Path) -> dict[str, Any]:
-    good = outcome.status in ("done", "fresh")
+    good = outcome.finished
     link = _link(outcome.job.folder if good else partial_folder(outcome.job), folder)
     status = "done" if good else f"{outcome.status}: {outcome.error}"
     return {
@@ -129,7 +135,7 @@ def _rendered(job: Job) -> Path:
 
 def _reading(outcome: Outcome, folder: Path) -> str | None:
     """Where a job's notebook can be read as a page."""
-    if outcome.status not in ("done", "fresh"):
+    if not outcome.finished:
         return None
     if outcome.job.notebook in PAGES:
         return _rendered(outcome.job).relative_to(folder).as_posix()
@@ -137,13 +143,9 @@ def _reading(outcome: Outcome, folder: Path) -> str | None:
 
 
 def _counts(outcomes: list[Outcome]) -> str:
-    good = sum(outcome.status in ("done", "fresh") for outcome in outcomes)
+    good = sum(outcome.finished for outcome in outcomes)
     minutes = sum(outcome.seconds for outcome in outcomes) / 60
     return f"{good} of {len(outcomes)} notebooks done, {minutes:.1f} minutes of work, side by side counted each."
-
-
-def _runs(outcomes: list[Outcome]) -> list[Job]:
-    return [outcome.job for outcome in outcomes if _has(outcome, "03_train")]
 
 
 def _provenance(runs: list[Run]) -> dict[str, Any] | None:
@@ -151,25 +153,22 @@ def _provenance(runs: list[Run]) -> dict[str, Any] | None:
 
 
 def _index_row(
-    experiment: Experiment, outcomes: list[Outcome], failures: list[dict], summaries: dict[str, dict[str, Any]]
+    experiment: Experiment, outcomes: list[Outcome], failures: list[dict], runs: list[Run], answers: list[dict]
 ) -> dict[str, Any]:
-    answers = _answers(summaries)
-    losses = {job.name: read_json(job.folder / "summary.json")["best_dev_loss"] for job in _runs(outcomes)}
-    best = min(losses, key=losses.get) if losses else None
+    best = min(runs, key=lambda run: run.summary["best_dev_loss"], default=None)
     return {
-        "name": experiment.name, "title": experiment.title, "failures": failures, "runs": len(losses), "best_run": best,
-        "best_dev_loss": losses.get(best), "written": _today(),
+        "name": experiment.name, "title": experiment.title, "failures": failures, "runs": len(runs),
+        "best_run": best.name if best else None, "best_dev_loss": best.summary["best_dev_loss"] if best else None,
+        "written": _today(),
         "answer": answers[0]["first"] if answers else None,
         "minutes": round(sum(outcome.seconds for outcome in outcomes) / 60, 1),
-        "spark": _spark(next((job.folder for job in _runs(outcomes) if job.name == best), None)),
+        "spark": _spark(best) if best else "",
     }  # fmt: skip
 
 
-def _spark(run: Path | None) -> str:
+def _spark(run: Run) -> str:
     """The dev loss of a run as the points of an SVG line, 100 wide and 24 high."""
-    if run is None:
-        return ""
-    losses = loss_curve(pd.read_csv(run / "history.csv"), "dev")["value"]
+    losses = loss_curve(run.history, "dev")["value"]
     low, spread = losses.min(), max(losses.max() - losses.min(), 1e-9)
     step = 100 / max(1, len(losses) - 1)
     return " ".join(f"{i * step:.1f},{24 - 22 * (value - low) / spread:.1f}" for i, value in enumerate(losses))

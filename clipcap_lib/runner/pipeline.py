@@ -62,6 +62,11 @@ class Outcome:
     seconds: float = 0.0
     error: str | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether the job's folder holds its result, made now or before."""
+        return self.status in ("done", "fresh")
+
 
 @dataclass
 class Listener:

@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from clipcap_lib.reporting.runs_page import write_runs_page
 from clipcap_lib.runs import read_json, write_json
 
 pytestmark = pytest.mark.notebooks
@@ -102,8 +103,6 @@ def test_the_page_reads_without_scripts(reports, browser):
 
 
 def test_500_runs_sort_filter_and_group(reports, watched, tmp_path):
-    from clipcap_lib.reporting.runs_page import write_runs_page
-
     page, wrong = watched
     source = reports / "emoji-tiny/runs/mlp-full-s0"
     params, summary, origin = (read_json(source / f"{name}.json") for name in ("params", "summary", "provenance"))
