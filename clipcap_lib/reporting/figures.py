@@ -71,8 +71,14 @@ def _register_formats() -> None:
         formatters = shell.display_formatter.formatters
         formatters["text/csv"] = _NumbersFormatter(parent=shell.display_formatter)
         # Of the class above Figure: what is said of Figure itself, matplotlib's inline backend takes back.
-        formatters["text/csv"].for_type(FigureBase, lambda figure: figure_data(figure).to_csv(index=False))
+        formatters["text/csv"].for_type(FigureBase, _csv)
         formatters["image/svg+xml"].for_type(FigureBase, _svg)
+
+
+def _csv(figure: Figure) -> str | None:
+    """The numbers that a figure draws; `None` for one of pictures, which draws none."""
+    numbers = figure_data(figure)
+    return None if numbers.empty else numbers.to_csv(index=False)
 
 
 def _svg(figure: Figure) -> str | None:

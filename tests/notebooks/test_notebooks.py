@@ -216,6 +216,16 @@ def test_the_report_is_self_contained_and_links_exist(reports):
     assert all(len(image["alt"]) >= 8 and "No description" not in image["alt"] for image in images)
 
 
+def test_figures_come_with_their_numbers_and_pictures_with_none(reports):
+    bundles = [
+        output["data"] for path in executed(reports) for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    ]  # fmt: skip
+    with_numbers = [bundle["text/csv"] for bundle in bundles if "text/csv" in bundle]
+    assert 0 < len(with_numbers) < len(bundles)  # notebook 01 shows pictures
+    assert all(text.startswith("panel,series,x,y\n") and text.count("\n") > 1 for text in with_numbers)
+
+
 def test_running_again_does_nothing(reports):
     before = {path: path.stat().st_mtime_ns for path in executed(reports)}
     result = CliRunner().invoke(
