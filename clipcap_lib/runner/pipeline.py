@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -14,10 +14,12 @@ from typing import Any, Literal
 import nbformat
 import papermill
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.files import replacing
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
@@ -149,16 +151,15 @@ def check_parameters(job: Job) -> None:
 
 
 def job_hash(job: Job) -> str:
-    """What a job's result depends on: its notebook, parameters, the library's files behind it, model files, its needs.
+    """What a job's result depends on: its code, parameters, the library's files behind it, model files, its needs.
 
     What other jobs go on from does not depend on how it is drawn: after a change in `reporting/` nothing is trained
-    again.
+    again. Nor does it after a change of what a notebook explains.
     """
     notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    library = library_hash(code, without=DRAWING if job.for_others else ())
-    parts = [[cell.cell_type, cell.source] for cell in notebook.cells]
-    parts += [job.parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    library = library_hash("\n".join(code), without=DRAWING if job.for_others else ())
+    parts = [code, job.parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -266,6 +267,7 @@ def _run_job(job: Job, outcomes: dict[Path, Outcome], listener: Listener) -> Out
     if failed:
         outcome = Outcome(job, "skipped", error=f"needs {', '.join(failed)}")
     elif is_fresh(job):
+        _renew_prose(job)
         outcome = Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"])
     else:
         listener.on_start(job)
@@ -317,6 +319,29 @@ def _record_of(work: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and "hash" in record else {"hash": None}
 
 
+def _renew_prose(job: Job) -> None:
+    """Let a kept notebook explain in the words of today: its code and outputs stay, the cells between are renewed."""
+    path = job.folder / "notebook.ipynb"
+    kept, today = (nbformat.read(file, as_version=4) for file in (path, NOTEBOOKS / f"{job.notebook}.ipynb"))
+    renewed = list(_with_prose_of(_without_navigation(today.cells), kept.cells))
+    if [cell.source for cell in renewed] != [cell.source for cell in kept.cells]:
+        kept.cells = renewed
+        with replacing(path) as temporary:
+            nbformat.write(kept, temporary)
+
+
+def _with_prose_of(today: list[NotebookNode], kept: list[NotebookNode]) -> Iterator[NotebookNode]:
+    code = (cell for cell in kept if cell.cell_type == "code")
+    for cell in today:
+        if cell.cell_type != "code":
+            yield cell
+            continue
+        for executed in code:  # papermill's own cell of parameters stands before the next of the notebook's
+            yield executed
+            if executed.source == cell.source:
+                break
+
+
 def _put_in_place(job: Job, work: Path, seconds: float) -> Outcome:
     """Let a finished folder take the place of an older result, which is whole until then."""
     older = job.folder.with_name(f".{job.folder.name}.older")
@@ -363,8 +388,12 @@ def _papermill_once(job: Job, work: Path, on_cell: Callable[[int, int], None], b
 def _drop_navigation(path: Path) -> None:
     # Its links lead to notebooks that stand beside the source, not beside an executed copy.
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if "navigation" not in cell.metadata.get("tags", [])]
+    notebook.cells = _without_navigation(notebook.cells)
     nbformat.write(notebook, path)
+
+
+def _without_navigation(cells: list[NotebookNode]) -> list[NotebookNode]:
+    return [cell for cell in cells if "navigation" not in cell.metadata.get("tags", [])]
 
 
 def _unexecuted_cell(path: Path) -> str | None:

@@ -56,6 +56,21 @@ def test_a_notebook_that_works_is_done_and_then_fresh(toy):
     assert not is_fresh(toy("good", GOOD, "1 + 1", number=7))
 
 
+def test_what_a_notebook_explains_is_renewed_without_executing_it(toy, tmp_path):
+    job, source = toy("good", GOOD, "2 * number", number=7), tmp_path / "good.ipynb"
+    run_jobs([job])
+    executed = nbformat.read(job.folder / "notebook.ipynb", as_version=4).cells
+    explained = nbformat.read(source, as_version=4)
+    explained.cells.insert(1, nbformat.v4.new_markdown_cell("What the parameters mean."))
+    explained.cells.append(nbformat.v4.new_markdown_cell("Elsewhere", metadata={"tags": ["navigation"]}))
+    nbformat.write(explained, source)
+    assert [outcome.status for outcome in run_jobs([job])] == ["fresh"]
+    renewed = nbformat.read(job.folder / "notebook.ipynb", as_version=4).cells
+    assert [cell for cell in renewed if cell.cell_type == "code"] == executed
+    assert [cell.source for cell in renewed if cell.cell_type == "markdown"] == ["What the parameters mean."]
+    assert renewed[1].source == "What the parameters mean."
+
+
 @pytest.mark.parametrize(
     ("cell", "timeout", "message"),
     [
