@@ -17,6 +17,7 @@ _WHERE = {
     "write_summary": "explore.notebook",
     "show_chinese": "reporting.chinese_font:lend_font",
     "settings": "settings:",
+    "say": "wording",
     # data and features
     "load_corpus": "corpus.corpus",
     "load_encoder": "encoders",

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.system import nearest
+from clipcap_lib.wording import say
 
 Language = Literal["zh", "en"]
 MAPPINGS = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear": "linear", "direct": "no mapping"}
@@ -200,10 +201,11 @@ class TrainingSettings(Section):
         """What it means that training ends in its warm-up; empty where it does not."""
         if self.steps >= self.warmup_steps:
             return ""
-        return (
-            f"training ends in its warm-up, at step {self.steps:,} of {self.warmup_steps:,}: the learning rate reaches "
-            f"only {100 * self.steps / self.warmup_steps:.0f} % of its peak; lower warmup_steps or raise steps"
-        )
+        return say(
+            "training ends in its warm-up, at step {steps:,} of {warmup:,}: the learning rate reaches only "
+            "{percent:.0f} % of its peak; lower warmup_steps or raise steps",
+            steps=self.steps, warmup=self.warmup_steps, percent=100 * self.steps / self.warmup_steps,
+        )  # fmt: skip
 
 
 class Decoding(Section):

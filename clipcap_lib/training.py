@@ -19,6 +19,7 @@ from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.packing import Padding
 from clipcap_lib.settings import TrainingSettings
 from clipcap_lib.system import autocast
+from clipcap_lib.wording import say
 
 KERNEL_ENDS = 10.0  # seconds: a kernel whose parent was killed notices it within one or two
 
@@ -152,8 +153,11 @@ class Trainer:
         return {name: weight.detach() for name, weight in self.model.trainable().items()}
 
     def _line(self) -> str:
-        best, steps = f"best dev loss {self.progress.best_loss:.3f}", self.settings.steps
-        return f"step {self.progress.step:,} of {steps:,}, {best}, {self.progress.seconds:.0f} s"
+        progress = self.progress
+        return say(
+            "step {step:,} of {steps:,}, best dev loss {best:.3f}, {seconds:.0f} s",
+            step=progress.step, steps=self.settings.steps, best=progress.best_loss, seconds=progress.seconds,
+        )  # fmt: skip
 
 
 def train(

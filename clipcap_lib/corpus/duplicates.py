@@ -10,6 +10,7 @@ import pandas as pd
 from clipcap_lib.digests import file_digests
 from clipcap_lib.images import difference_hash
 from clipcap_lib.settings import Data, Duplicates
+from clipcap_lib.wording import say
 
 NEAR = 4  # of 64 bits: what saving a picture anew changes
 BLOCK = 64  # hashes compared at once with all others: 15 MB for 30,000
@@ -50,12 +51,17 @@ def describe_overlap(table: pd.DataFrame, data: Data) -> str:
     dev, others = table[table["split"] == "dev"], table[~table["split"].isin(["train", "dev"])]
     held_out = others if on_purpose else pd.concat([dev, others])
     named = _in_training(held_out, table)
-    who = "test" if on_purpose else "dev or test"
+    values = {
+        "splits": say("test") if on_purpose else say("dev or test"),
+        "compared": _compared(data),
+        "shared": len(named),
+        "all": held_out["image_id"].nunique(),
+        "few": f"{', '.join(named[:3])}{', …' if named[3:] else '.'}",
+    }
     if named:
-        count, few = held_out["image_id"].nunique(), f"{', '.join(named[:3])}{', …' if named[3:] else '.'}"
-        said = f"{len(named):,} of {count:,} pictures of {who} are training pictures too, {_compared(data)}: {few}"
+        said = say("{shared:,} of {all:,} pictures of {splits} are training pictures too, {compared}: {few}", **values)
     else:
-        said = f"No picture of {who} is a training picture, {_compared(data)}."
+        said = say("No picture of {splits} is a training picture, {compared}.", **values)
     return f"{_shared_on_purpose(dev, table)} {said}" if on_purpose else said
 
 
@@ -70,13 +76,14 @@ def _in_training(held_out: pd.DataFrame, table: pd.DataFrame) -> list[str]:
 
 def _shared_on_purpose(dev: pd.DataFrame, table: pd.DataFrame) -> str:
     shared, all_of_dev = len(_in_training(dev, table)), dev["image_id"].nunique()
-    return (
-        "`dev_split: caption`, as published, takes dev captions of pictures that training sees: "
-        f"{shared:,} of {all_of_dev:,} dev pictures are training pictures."
-    )
+    return say(
+        "`dev_split: caption`, as published, takes dev captions of pictures that training sees: {shared:,} of {all:,} "
+        "dev pictures are training pictures.",
+        shared=shared, all=all_of_dev,
+    )  # fmt: skip
 
 
 def _compared(data: Data) -> str:
     if not data.has_pictures:
-        return "compared by name, for there are only embeddings"
-    return "compared byte by byte" if data.duplicates == "bytes" else "compared by a perceptual hash"
+        return say("compared by name, for there are only embeddings")
+    return say("compared byte by byte") if data.duplicates == "bytes" else say("compared by a perceptual hash")

@@ -7,11 +7,13 @@ from typing import Any
 from clipcap_lib.provenance.record import set_threads
 from clipcap_lib.reporting.figures import use_style
 from clipcap_lib.runs import enter_project, write_json
+from clipcap_lib.wording import speak
 
 
-def start_notebook(threads: int | None = None) -> None:
-    """Enter the project's folder, set the style of figures and the threads of torch."""
+def start_notebook(language: str = "en", threads: int | None = None) -> None:
+    """Enter the project's folder, set the reader's language, the style of figures and the threads of torch."""
     enter_project()
+    speak(language)
     use_style()
     if threads:
         set_threads(threads)

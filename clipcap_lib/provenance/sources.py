@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 PACKAGE = Path(__file__).parents[1]
-DATA = (".csv", ".yaml", ".j2", ".css", ".js")  # belong to every module of their room
+DATA = (".csv", ".yaml", ".j2", ".css", ".js", ".po")  # belong to every module of their room
 _PARSING = Lock()
 
 

@@ -54,6 +54,7 @@ class Experiment(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
+    report_language: Language | None = Field(None, description="of what is said and shown: zh or en")
     fidelity: Literal["corrected", "published"] = "corrected"
     data: Data
     models: Models
@@ -98,6 +99,7 @@ class Experiment(Section):
         """All settings but the grid by their own names, as notebooks take them; `None` becomes an empty string."""
         sections = (self.data, self.models, self.training, self.decoding, self.execution)
         values = {key: value for section in sections for key, value in section.model_dump().items()}
+        values["report_language"] = self.report_language or self.data.language
         return {key: "" if value is None else value for key, value in values.items()}
 
 

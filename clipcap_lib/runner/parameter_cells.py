@@ -9,14 +9,14 @@ import nbformat
 from nbformat import NotebookNode
 from pydantic.fields import FieldInfo
 
-from clipcap_lib.runner.experiment import DEFAULT, Execution, load_experiment
+from clipcap_lib.runner.experiment import DEFAULT, Execution, Experiment, load_experiment
 from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSettings
 
 SETTINGS: dict[str, FieldInfo] = {
     key: field
     for section in (OneRun, TrainingSettings, Models, Data, Decoding, Execution)
     for key, field in section.model_fields.items()
-}
+} | {"report_language": Experiment.model_fields["report_language"]}
 BY_HAND: dict[str, Any] = {
     "mapping": "mlp", "tuning": "full", "seed": 0,  # one run of the experiment's grid
     "threads": 2,  # nothing runs beside it

@@ -51,6 +51,7 @@ class Job:
 
 INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
 DRAWING = ("reporting",)  # rooms that show results and make none
+DRAWN = ("report_language",)  # parameters that say how
 STUDY = "08_what_limits"  # of experiments with axes beside mapping, tuning and seed
 COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore", STUDY)
 
@@ -159,7 +160,8 @@ def job_hash(job: Job) -> str:
     notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     library = library_hash("\n".join(code), without=DRAWING if job.for_others else ())
-    parts = [code, job.parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
+    parameters = {key: value for key, value in job.parameters.items() if not (job.for_others and key in DRAWN)}
+    parts = [code, parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
