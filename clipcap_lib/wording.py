@@ -4,9 +4,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 CATALOGUES = Path(__file__).parent / "reporting" / "catalogues"
+TERM = "term"  # the context of names that stand in tables: columns, rows, kinds
 _spoken = "en"
 
 
@@ -23,14 +25,23 @@ def spoken() -> str:
 
 def say(english: str, **values: Any) -> str:
     """The sentence in the reader's language with its `{names}` replaced, English where the catalogue lacks it."""
-    sentence = catalogue(_spoken).get(english, english)
+    sentence = _sentences(_spoken).get((None, english), english)
     return sentence.format(**values) if values else sentence
 
 
-@cache
-def catalogue(language: str) -> dict[str, str]:
-    """The sentences of a language by their English; none for English itself."""
-    if language == "en":
-        return {}
+def term(english: str) -> str:
+    """The name of a column, a row or a kind in the reader's language; what is no such name stays as it is."""
+    return _sentences(_spoken).get((TERM, english), english)
+
+
+def read_catalogue(language: str) -> Catalog:
+    """The catalogue of a language as it lies in `reporting/catalogues`."""
     with (CATALOGUES / f"{language}.po").open("rb") as file:
-        return {str(message.id): str(message.string) for message in read_po(file) if message.id and message.string}
+        return read_po(file, locale=language)
+
+
+@cache
+def _sentences(language: str) -> dict[tuple[str | None, str], str]:
+    """What a catalogue says, by context and English; nothing for English itself."""
+    messages = [] if language == "en" else read_catalogue(language)
+    return {(message.context, str(message.id)): str(message.string) for message in messages if message.string}

@@ -20,14 +20,14 @@ def library_files() -> list[Path]:
 def files_behind(source: str, without: Iterable[str] = ()) -> list[Path]:
     """The library's files that some Python source imports, directly and through one another.
 
-    Imports inside functions count. `without` names rooms (folders of the library) to leave out.
+    Imports inside functions count. `without` names rooms (folders of the library) and modules to leave out.
     """
-    left_out = tuple(PACKAGE / room for room in without)
+    left_out = {PACKAGE / name for name in without}
     found: set[Path] = set()
     waiting = list(_imported(source))
     while waiting:
         file = waiting.pop()
-        if file not in found and not any(room in file.parents for room in left_out):
+        if file not in found and left_out.isdisjoint([file.with_suffix(""), *file.parents]):
             found.add(file)
             waiting += _imports_of(file, file.stat().st_mtime_ns)
     return sorted(found | _data_beside(found))

@@ -50,8 +50,8 @@ class Job:
 
 
 INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
-DRAWING = ("reporting",)  # rooms that show results and make none
-DRAWN = ("report_language",)  # parameters that say how
+DRAWING = ("reporting", "wording")  # what shows results and makes none
+DRAWN = ("report_language",)  # parameters of what shows them
 STUDY = "08_what_limits"  # of experiments with axes beside mapping, tuning and seed
 COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore", STUDY)
 

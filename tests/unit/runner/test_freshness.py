@@ -20,8 +20,9 @@ def library(tmp_path, monkeypatch, project) -> Path:
     return copy
 
 
-def hashes() -> dict[str, str]:
-    jobs = plan_jobs(load_experiment(find_experiment(Path("emoji-tiny"))), Path("reports"))
+def hashes(*overrides: str) -> dict[str, str]:
+    experiment = load_experiment(find_experiment(Path("emoji-tiny")), overrides, "emoji-tiny")
+    jobs = plan_jobs(experiment, Path("reports"))
     return {job.name: job_hash(job) for job in jobs}
 
 
@@ -41,6 +42,13 @@ RUNS = {f"{mapping}-{tuning}-s0" for mapping in ("mlp", "bert") for tuning in ("
 def test_a_change_of_how_results_are_drawn_trains_nothing_again(library):
     assert changed(library / "reporting/figures.py", '"""Every plot', '"""Each plot') == COMPARED
     assert changed(library / "reporting/templates/style.css", "body", "body ") <= COMPARED
+    assert changed(library / "wording.py", '"""What notebooks', '"""All that notebooks') == COMPARED
+
+
+def test_another_language_of_the_report_trains_nothing_again(library):
+    before = hashes()
+    after = hashes("report_language=en")
+    assert {name for name in before if before[name] != after[name]} == COMPARED
 
 
 def test_a_change_of_a_mapping_network_trains_again(library):
