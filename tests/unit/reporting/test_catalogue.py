@@ -29,6 +29,16 @@ def test_every_sentence_is_translated_and_no_other(language):
         message.id: message.string for message in read_catalogue(language) if message.id and not message.context
     }
     assert sorted(sentences) == sorted(catalogue.said())
+    assert [english for english, translated in sentences.items() if not translated] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_translations_hold_the_same_values(language):
+    messages = [message for message in read_catalogue(language) if message.id]
+    assert [message.id for message in messages if fields(message.id) != fields(message.string)] == []
+
+
+def test_the_file_is_as_the_command_writes_it():
     files = {name: (CATALOGUES / f"{name}.po").read_bytes() for name in LANGUAGES}
     assert files == {name: catalogue.written(catalogue.updated(name)) for name in LANGUAGES}
 
