@@ -16,10 +16,11 @@ from ruamel.yaml import YAML
 
 from clipcap_lib.emoji.scenes import ATTRIBUTION
 from clipcap_lib.files import claimed, replacing
+from clipcap_lib.reporting.caption_browser import caption_browser
 from clipcap_lib.reporting.chinese_font import font_face
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
-from clipcap_lib.runs import loss_curve, read_json, write_json
+from clipcap_lib.runs import loss_curve, read_json, read_run, write_json
 from clipcap_lib.settings import WITHOUT_EFFECT
 
 QUESTIONS = {
@@ -42,6 +43,7 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     folder = reports / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     scenes = experiment.data.corpus == "emoji-scenes"
+    captions = _write_captions(experiment, outcomes, folder)
     for job in _runs(outcomes):
         body = Markup(render_notebook(job.folder / "notebook.ipynb", scenes))
         write_page(_rendered(job), "run.html.j2", name=job.name, body=body)
@@ -49,6 +51,7 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     summaries = {outcome.job.notebook: _summary(outcome) for outcome in outcomes}
     page = _page("experiment.html.j2",
         title=experiment.title, name=experiment.name, written=_today(), style=_style(), failures=failures,
+        captions=captions,
         answers={question: summaries.get(name, {}).get("findings", []) for name, question in QUESTIONS.items()},
         sections=[_section(outcome, scenes) for name in SECTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
@@ -61,6 +64,18 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
         write_json(folder / "experiment.json", _index_row(experiment, outcomes, failures))
         write_index(reports)
     return path
+
+
+def _write_captions(experiment: Experiment, outcomes: list[Outcome], folder: Path) -> str | None:
+    """Write the caption browser beside the report; return its name, or None where no run is finished."""
+    runs = [read_run(job.folder) for job in _runs(outcomes)]
+    decoding = next((outcome.job.folder for outcome in outcomes if _has(outcome, "05_decoding")), None)
+    failed = [o.job.name for o in outcomes if o.job.notebook == "03_train" and not _has(o, "03_train")]
+    content = caption_browser(folder, experiment.title, runs, decoding, failed)
+    if content is None:
+        return None
+    write_page(folder / "captions.html", "captions.html.j2", **content)
+    return "captions.html"
 
 
 def write_index(reports: Path) -> Path:

@@ -1,7 +1,6 @@
 """The pages and the explorer in a real browser: what a person would see, click and move."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
@@ -23,36 +22,9 @@ from clipcap_lib.reporting.report import write_index
 from clipcap_lib.runs import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.notebooks,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium on the PATH, so nothing was seen in a browser: install `chromium`"
-    ),
-]
+pytestmark = pytest.mark.notebooks
 PATIENCE = 180_000  # ms until a cell that loads models is done, on a busy machine
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def watched(browser) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and what went wrong on it: console errors, exceptions, requests to another machine."""
-    page, wrong = browser.new_page(viewport={"width": 1280, "height": 1000}), []
-    page.set_default_timeout(60_000)
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    own = ("file:", "data:", "blob:", "http://localhost", "ws://localhost")
-    page.on("request", lambda request: None if request.url.startswith(own) else wrong.append(request.url))
-    yield page, wrong
-    page.close()
 
 
 # --- reports -------------------------------------------------------------------------------------------------------
