@@ -11,6 +11,7 @@ _WHERE = {
     "DecodingStudy": "analysis.decoding",
     "compare_strategies": "analysis.decoding",
     "caption_table": "analysis.decoding",
+    "keep_captions": "analysis.decoding",
     "diversity_of_sets": "analysis.decoding",
     "contrastive_grid": "analysis.decoding",
     "conclude_decoding": "analysis.decoding:conclude",

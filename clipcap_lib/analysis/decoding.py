@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -120,6 +121,12 @@ def caption_table(results: dict[str, StrategyResult], images: pd.DataFrame) -> p
     """The best captions of each strategy, a row an image and strategy, which stands as `run`."""
     rows = {name: [caption.text for caption in result.captions] for name, result in results.items()}
     return pd.concat([images.assign(run=name, caption=texts) for name, texts in rows.items()])
+
+
+def keep_captions(output: str, captions: pd.DataFrame) -> None:
+    """Write a `caption_table` into `<output>/captions.parquet`, for the report: image_id, strategy, caption."""
+    kept = captions.rename(columns={"run": "strategy"})[["image_id", "strategy", "caption"]]
+    kept.to_parquet(Path(output) / "captions.parquet", index=False)
 
 
 def _caption(study: DecodingStudy, strategy: str) -> list[list[Caption]]:

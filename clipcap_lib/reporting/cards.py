@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -86,22 +87,36 @@ def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str
 
 def marked(text: str, scene: Scene | None, language: Language) -> str:
     """A caption as HTML, with the words marked that are not so; none where the scene is unknown."""
+    style = "background:#fbdad7;color:inherit;border-radius:3px;padding:0 1px"
+    parts = caption_parts(text, scene, language) if scene else [(text, None)]
+    return "".join(
+        f'<mark title="{attribute}" style="{style}">{html.escape(part)}</mark>' if attribute else html.escape(part)
+        for part, attribute in parts
+    )
+
+
+def caption_parts(text: str, scene: Scene, language: Language) -> list[tuple[str, str | None]]:
+    """A caption cut where it begins and ends to be wrong, each wrong part with its attribute; see `wrong_spans`."""
     parts, at = [], 0
-    for start, end, attribute in wrong_spans(text, scene, language) if scene else []:
-        mark = f'<mark title="{attribute}" style="background:#fbdad7;color:inherit;border-radius:3px;padding:0 1px">'
-        parts += [html.escape(text[at:start]), mark, html.escape(text[start:end]), "</mark>"]
+    for start, end, attribute in wrong_spans(text, scene, language):
+        parts += [(text[at:start], None), (text[start:end], attribute)]
         at = end
-    return "".join([*parts, html.escape(text[at:])])
+    return [(part, attribute) for part, attribute in [*parts, (text[at:], None)] if part]
+
+
+def wrong_attributes(scores: Mapping[str, Any]) -> list[str]:
+    """The attributes that a caption has wrong; `incomplete` where none is and something is left out."""
+    wrong = [name for name in ATTRIBUTES[:-1] if scores[name] == 0]
+    return wrong or ([] if scores["all"] == 1 else ["incomplete"])
 
 
 def verdict(row: Mapping) -> str:
     """A tick, or a cross with what is wrong, of the attributes of a caption; empty where they are not known."""
     if "all" not in row or pd.isna(row["all"]):
         return ""
-    if row["all"] == 1:
-        return f'<span style="color:{RIGHT}" title="all attributes right">✓</span>'
-    wrong = [name for name in ATTRIBUTES[:-1] if row[name] == 0] or ["incomplete"]
-    return f'<span style="color:{WRONG}">✗ {", ".join(wrong)}</span>'
+    if wrong := wrong_attributes(row):
+        return f'<span style="color:{WRONG}">✗ {", ".join(wrong)}</span>'
+    return f'<span style="color:{RIGHT}" title="all attributes right">✓</span>'
 
 
 def token_table(choices: pd.DataFrame, choosable: bool = False) -> str:

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from clipcap_lib.emoji.scenes import ATTRIBUTION
 from clipcap_lib.files import claimed
+from clipcap_lib.reporting.caption_browser import caption_browser
 from clipcap_lib.reporting.first_screen import first_screen
 from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, notebook_html, notebook_parts
 from clipcap_lib.reporting.page import write_page
@@ -47,7 +48,7 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     answers = _answers(summaries)
     path = write_page(folder / "index.html", "experiment.html.j2",
         title=experiment.title, name=experiment.name, written=_today(), failures=failures,
-        answers=answers, alarms=alarms(outcomes),
+        answers=answers, alarms=alarms(outcomes), captions=_write_captions(experiment, outcomes, runs, folder),
         sections=[_section(outcome, scenes) for name in QUESTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
         provenance=_provenance(runs), settings=_settings(experiment), attribution=ATTRIBUTION if scenes else None,
@@ -59,6 +60,14 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
         write_runs_page(reports)
         write_index(reports)
     return path
+
+
+def _write_captions(experiment: Experiment, outcomes: list[Outcome], runs: list[Run], folder: Path) -> str | None:
+    """Write the caption browser beside the report; return its name, or None where no run is finished."""
+    decoding = next((outcome.job.folder for outcome in outcomes if _has(outcome, "05_decoding")), None)
+    failed = [o.job.name for o in outcomes if o.job.notebook == "03_train" and not o.finished]
+    content = caption_browser(folder, experiment.title, runs, decoding, failed)
+    return write_page(folder / "captions.html", "captions.html.j2", **content).name if content else None
 
 
 def write_index(reports: Path) -> Path:
