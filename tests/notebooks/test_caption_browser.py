@@ -76,7 +76,7 @@ def test_filters_find_what_they_say(opened):
     opened.get_by_label("Its caption is").select_option("anything")
     opened.get_by_label("Runs disagree").check()
     says(opened, sum(len({i % n == 0 for n in range(2, 8)}) > 1 for i in range(PICTURES)))
-    opened.get_by_label("Pictures").select_option("never-trained object pairs and counts")
+    opened.get_by_role("combobox", name="Pictures").select_option("never-trained object pairs and counts")
     says(opened, sum(len({i % n == 0 for n in range(2, 8)}) > 1 for i in range(0, PICTURES, 4)))
     opened.get_by_role("button", name="Clear").click()
     says(opened, PICTURES)
@@ -92,12 +92,12 @@ def test_the_only_run_that_is_right(opened):
 
 def test_search_looks_into_captions_and_references(opened):
     scenes = scenes_of(PICTURES)
-    opened.get_by_label("Search").fill("只有 猫")  # "only" stands in a reference of pictures with one kind of object
+    opened.get_by_role("searchbox").fill("只有 猫")  # "only" stands in a reference of pictures with one kind of object
     cats = [name for name, scene in scenes.items() if len(scene.groups) == 1 and scene.groups[0].kind in ("cat", "owl")]
     says(opened, len(cats))
-    opened.get_by_label("Search").fill("000123.JPG")
+    opened.get_by_role("searchbox").fill("000123.JPG")
     says(opened, 1)
-    opened.get_by_label("Search").fill("nobody says this")
+    opened.get_by_role("searchbox").fill("nobody says this")
     expect(opened.get_by_text("No picture is like that")).to_be_visible()
 
 

@@ -239,5 +239,6 @@ form.addEventListener("reset", () => setTimeout(changed)); // when the fields ar
 form.addEventListener("submit", event => event.preventDefault());
 keys.addEventListener("click", () => help.showModal());
 addEventListener("hashchange", follow);
+document.getElementById("plain").remove(); // what is read where scripts are off
 browser.hidden = false;
 follow();
