@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
@@ -24,6 +25,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 NAME = "clipcap-warm"
 STARTING = Lock()
+BEGINS = 120.0  # seconds a kernel may take until it listens, imports of the process it is forked from included
 READ_AT_IMPORT = {  # what a kernel of its own would set or be given before it imports
     "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }  # fmt: skip
@@ -56,7 +58,11 @@ class WarmProvisioner(LocalProvisioner):
         self.process = _ForkedKernel(cmd[cmd.index("-f") :], kwargs.get("cwd"), kwargs.get("env") or dict(os.environ))
         self.pid = self.pgid = self.process.pid
         # A client that asks before the kernel listens waits for two seconds until it asks again.
+        deadline = time.monotonic() + BEGINS
         while not self.process.listens.poll() and self.process.poll() is None:
+            if time.monotonic() > deadline:
+                self.process.kill()
+                raise RuntimeError(f"a forked kernel did not begin to listen in {BEGINS:.0f} s")
             await asyncio.sleep(0.01)
         self.cwd = kwargs.get("cwd", os.getcwd())
         return self.connection_info
