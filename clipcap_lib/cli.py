@@ -4,7 +4,8 @@ import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -42,6 +43,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
+
+
+class EngineName(StrEnum):
+    """What executes notebooks: this process, or the machines of a Ray cluster."""
+
+    local = "local"
+    ray = "ray"
 
 
 def _say_version(asked: bool) -> None:
@@ -92,7 +100,18 @@ def run(
         typer.Option("--set", "-S", help="key=value in place of the file's, or key=value,value: a run for each"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="of the experiment with -S; default: its own and the keys")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", "-j", min=1, help="notebooks side by side")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", "-j", min=1, help="notebooks side by side, each on a GPU of its own where there are any"
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="ray: each notebook is a task of a Ray cluster")
+    ] = EngineName.local,
+    address: Annotated[
+        str | None, typer.Option(help="of the Ray cluster: auto, or host:port; default: a new one on this machine")
+    ] = None,
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
@@ -100,20 +119,24 @@ def run(
     from clipcap_lib.runner.parameter_cells import ParameterError
     from clipcap_lib.runner.pipeline import is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
+    from clipcap_lib.runner.ray_engine import EngineError, ray_engine
     from clipcap_lib.runner.warm_kernels import use_warm_kernels
 
     console = Console()
+    _refuse_what_does_not_go_together(engine, address, workers)
     experiment = find_experiment(experiment)
     _enter_project(experiment)
-    with _refusing(ExperimentError, ParameterError, InUseError):
+    with _refusing(ExperimentError, ParameterError, InUseError, EngineError):
         settings = load_experiment(experiment, overrides or (), name)
         jobs = plan_jobs(settings, reports)
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
-        if not (fresh := all(map(is_fresh, jobs))):
+        if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()  # which import while this process checks
         _refuse_what_cannot_run(console, settings, tried=fresh)
         claimed = claimed or _claim(reports, settings.name)
-        outcomes = run_with_board(console, jobs, workers or settings.execution.workers)
+        on_cluster = engine is EngineName.ray and not fresh
+        with ray_engine(reports, address or "local") if on_cluster else nullcontext() as executes:
+            outcomes = run_with_board(console, jobs, workers or settings.execution.workers, executes)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
@@ -127,6 +150,15 @@ def run(
     finally:
         claimed.release()
     raise typer.Exit(1 if failed else 0)
+
+
+def _refuse_what_does_not_go_together(engine: EngineName, address: str | None, workers: int | None) -> None:
+    if engine is EngineName.local and address:
+        _complain("--address names a Ray cluster: add --engine ray")
+        raise typer.Exit(2)
+    if engine is EngineName.ray and workers:
+        _complain("--workers is of --engine local: Ray runs as many notebooks as its machines have cores and GPUs for")
+        raise typer.Exit(2)
 
 
 def _claim(reports: Path, name: str) -> "FileLock":

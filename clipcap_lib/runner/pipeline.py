@@ -1,26 +1,32 @@
 """Runs the notebooks of an experiment through papermill, strictly: parameters checked, status true, fresh work kept."""
 
 import hashlib
+import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from traitlets import Dict
+from traitlets.config import Config
 
 from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.files import replacing
 from clipcap_lib.provenance.sources import library_hash
+from clipcap_lib.runner.devices import Devices, visible_devices
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
 from clipcap_lib.runner.warm_kernels import use_warm_kernels
@@ -78,6 +84,10 @@ class Listener:
     on_cell: Callable[[Job, int, int], None] = lambda job, cell, cells: None
     on_start: Callable[[Job], None] = lambda job: None
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
+
+
+# What executes jobs that do not need one another, and gives each outcome as soon as it is known.
+Engine = Callable[[list[Job], Listener], Iterator[Outcome]]
 
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -166,15 +176,20 @@ def job_hash(job: Job) -> str:
 
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
-    names = [str(parameters.get(key, "")) for key in INPUTS]
-    paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
-    found = [
-        file
-        for path in paths
-        for file in ([path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else [])
-    ]
+    paths = input_paths(parameters)
+    found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*")))]
     pictures = parameters.get("images_folder")
     return (_pictures(pictures) if pictures else "") + _files_hash([file for file in found if file.is_file()])
+
+
+def input_paths(parameters: dict[str, Any]) -> list[Path]:
+    """The caption files, splits, encoder and language model that parameters name, as far as they are files or folders.
+
+    A model that is named by its hub id is none; pictures are not among them.
+    """
+    names = [str(parameters.get(key, "")) for key in INPUTS]
+    paths = [Path(name.partition(":")[2] if name.startswith(("clip:", "hf:")) else name) for name in names if name]
+    return [path for path in paths if path.exists()]
 
 
 @cache
@@ -237,19 +252,34 @@ class _ReportingEngine(NBClientEngine):
 papermill_engines.register("reporting", _ReportingEngine)
 
 
-def run_jobs(jobs: list[Job], workers: int = 1, listener: Listener | None = None) -> list[Outcome]:
-    """Execute jobs in order, up to `workers` side by side; what is fresh is kept, what needs a failed job is skipped.
+class _KernelManager(AsyncKernelManager):
+    """Starts a kernel with environment variables that this process does not have."""
 
-    All parameters are checked before the first notebook starts.
+    environment = Dict(config=True)
+
+    async def start_kernel(self, **options: Any) -> None:
+        await super().start_kernel(env=os.environ | self.environment, **options)
+
+
+def run_jobs(
+    jobs: list[Job], workers: int = 1, listener: Listener | None = None, engine: Engine | None = None
+) -> list[Outcome]:
+    """Execute jobs, each after those it needs; what is fresh is kept, what needs a failed job is skipped.
+
+    All parameters are checked before the first notebook starts. Without an `engine`, this process executes up to
+    `workers` notebooks side by side; see `local_engine`.
     """
     listener = listener or Listener()
     for job in jobs:
         check_parameters(job)
+    engine = engine or local_engine(workers, Devices(visible_devices()))
     outcomes: dict[Path, Outcome] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        for wave in _waves(jobs):
-            for outcome in pool.map(lambda job: _run_job(job, outcomes, listener), wave):
-                outcomes[outcome.job.folder] = outcome
+    for wave in _waves(jobs):
+        settled = [outcome for job in wave if (outcome := _settled(job, outcomes))]
+        due = [job for job in wave if job.folder not in {outcome.job.folder for outcome in settled}]
+        for outcome in itertools.chain(settled, engine(due, listener)):
+            outcomes[outcome.job.folder] = outcome
+            listener.on_outcome(outcome)
     return [outcomes[job.folder] for job in jobs]
 
 
@@ -264,21 +294,51 @@ def _waves(jobs: list[Job]) -> list[list[Job]]:
     return waves
 
 
-def _run_job(job: Job, outcomes: dict[Path, Outcome], listener: Listener) -> Outcome:
+def _settled(job: Job, outcomes: dict[Path, Outcome]) -> Outcome | None:
+    """What becomes of a job that need not or cannot be executed; `None`: it is to be executed."""
     failed = [need.name for need in job.needs if outcomes[need.folder].status in ("failed", "skipped")]
     if failed:
-        outcome = Outcome(job, "skipped", error=f"needs {', '.join(failed)}")
-    elif is_fresh(job):
-        _renew_prose(job)
-        outcome = Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"])
-    else:
-        listener.on_start(job)
+        return Outcome(job, "skipped", error=f"needs {', '.join(failed)}")
+    if not is_fresh(job):
+        return None
+    _renew_prose(job)
+    return Outcome(job, "fresh", read_json(job.folder / "job.json")["seconds"])
+
+
+def local_engine(workers: int, devices: Devices) -> Engine:
+    """Executes up to `workers` notebooks side by side; where there are GPUs, each when one is free, and on that alone.
+
+    A notebook's log is its executed copy, saved after each cell.
+    """
+
+    def run(jobs: list[Job], listener: Listener) -> Iterator[Outcome]:
+        pool = ThreadPoolExecutor(workers)
         try:
-            outcome = _execute(job, listener)
-        except OSError as error:  # a full disk, a folder that cannot be written
-            outcome = Outcome(job, "failed", error=f"{error.filename or job.folder}: {error.strerror or error}")
-    listener.on_outcome(outcome)
-    return outcome
+            for future in as_completed([pool.submit(_execute_on_a_device, job, listener, devices) for job in jobs]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return run
+
+
+def _execute_on_a_device(job: Job, listener: Listener, devices: Devices) -> Outcome:
+    with devices.one() as environment:
+        return execute(job, listener, environment)
+
+
+def execute(job: Job, listener: Listener, environment: dict[str, str] | None = None) -> Outcome:
+    """Execute a job on this machine, its kernel with more `environment` than this process has."""
+    listener.on_start(job)
+    try:
+        return _execute(job, listener, environment or {})
+    except OSError as error:
+        return failed_on_disk(job, error)
+
+
+def failed_on_disk(job: Job, error: OSError) -> Outcome:
+    """The outcome of a job that met a full disk, or a folder that cannot be written."""
+    return Outcome(job, "failed", error=f"{error.filename or job.folder}: {error.strerror or error}")
 
 
 def partial_folder(job: Job) -> Path:
@@ -286,39 +346,23 @@ def partial_folder(job: Job) -> Path:
     return job.folder.with_name(f".{job.folder.name}.partial")
 
 
-def _execute(job: Job, listener: Listener) -> Outcome:
+def _execute(job: Job, listener: Listener, environment: dict[str, str]) -> Outcome:
     use_warm_kernels()  # where nothing is executed, nothing is imported
     work, stamp, started = partial_folder(job), job_hash(job), time.perf_counter()
     if (before := _record_of(work)) and before["hash"] != stamp:
         shutil.rmtree(work)  # left behind by other parameters or another library
     elif before and before["seconds"] is not None and not before["error"] and (work / "DONE").exists():
-        return _put_in_place(job, work, before["seconds"])  # killed after the last cell: nothing is left to execute
+        return conclude(job)  # killed after the last cell: nothing is left to execute
     work.mkdir(parents=True, exist_ok=True)
     content = {"hash": stamp, "notebook": job.notebook, "parameters": job.parameters, "seconds": None, "error": None}
     write_json(work / "job.json", content)
-    error = _papermill(job, work, listener)
+    error = _papermill(job, work, listener, environment)
     if not error:
         _drop_navigation(work / "notebook.ipynb")
         (work / "DONE").touch()
     content |= {"seconds": round(time.perf_counter() - started, 1), "error": error}
     write_json(work / "job.json", content)
-    if error:
-        shutil.rmtree(job.folder, ignore_errors=True)  # an older result would pass for this one's
-        (work / "DONE").unlink(missing_ok=True)
-        return Outcome(job, "failed", content["seconds"], error)
-    return _put_in_place(job, work, content["seconds"])
-
-
-def _record_of(work: Path) -> dict[str, Any] | None:
-    """What an earlier process wrote of the job it began in a folder; of a damaged record, that it is no known job."""
-    path = work / "job.json"
-    if not path.exists():
-        return None
-    try:
-        record = read_json(path)
-    except ValueError:
-        record = None
-    return record if isinstance(record, dict) and "hash" in record else {"hash": None}
+    return conclude(job)
 
 
 def _renew_prose(job: Job) -> None:
@@ -344,7 +388,31 @@ def _with_prose_of(today: list[NotebookNode], kept: list[NotebookNode]) -> Itera
                 break
 
 
-def _put_in_place(job: Job, work: Path, seconds: float) -> Outcome:
+def conclude(job: Job) -> Outcome:
+    """What became of a job, by the record in its partial folder; what went well takes the place of an older result."""
+    work = partial_folder(job)
+    record = read_json(work / "job.json")
+    if record["error"]:
+        shutil.rmtree(job.folder, ignore_errors=True)  # an older result would pass for this one's
+        (work / "DONE").unlink(missing_ok=True)
+        return Outcome(job, "failed", record["seconds"], record["error"])
+    _put_in_place(job, work)
+    return Outcome(job, "done", record["seconds"])
+
+
+def _record_of(work: Path) -> dict[str, Any] | None:
+    """What an earlier process wrote of the job it began in a folder; of a damaged record, that it is no known job."""
+    path = work / "job.json"
+    if not path.exists():
+        return None
+    try:
+        record = read_json(path)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) and "hash" in record else {"hash": None}
+
+
+def _put_in_place(job: Job, work: Path) -> None:
     """Let a finished folder take the place of an older result, which is whole until then."""
     older = job.folder.with_name(f".{job.folder.name}.older")
     shutil.rmtree(older, ignore_errors=True)
@@ -352,10 +420,9 @@ def _put_in_place(job: Job, work: Path, seconds: float) -> Outcome:
         job.folder.rename(older)
     work.rename(job.folder)
     shutil.rmtree(older, ignore_errors=True)
-    return Outcome(job, "done", seconds)
 
 
-def _papermill(job: Job, work: Path, listener: Listener) -> str | None:
+def _papermill(job: Job, work: Path, listener: Listener, environment: dict[str, str]) -> str | None:
     """Execute the notebook into `work`; return what went wrong, or `None`."""
     began: list[int] = []
 
@@ -363,12 +430,14 @@ def _papermill(job: Job, work: Path, listener: Listener) -> str | None:
         began.append(cell)
         listener.on_cell(job, cell, cells)
 
-    error = _papermill_once(job, work, on_cell, began)
-    # A kernel that never started is worth a second try.
-    return error if not error or began else _papermill_once(job, work, on_cell, began)
+    once = partial(_papermill_once, job, work, on_cell, began, environment)
+    error = once()
+    return error if not error or began else once()  # a kernel that never started is worth a second try
 
 
-def _papermill_once(job: Job, work: Path, on_cell: Callable[[int, int], None], began: list[int]) -> str | None:
+def _papermill_once(
+    job: Job, work: Path, on_cell: Callable[[int, int], None], began: list[int], environment: dict[str, str]
+) -> str | None:
     """`began`: the cells whose execution `on_cell` has been told of."""
     output, parameters = work / "notebook.ipynb", {**job.parameters, "output": work.as_posix()}
     try:
@@ -376,7 +445,8 @@ def _papermill_once(job: Job, work: Path, on_cell: Callable[[int, int], None], b
             NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
             kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=job.cell_timeout,
             extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
-            request_save_on_cell_execute=True, autosave_cell_every=0,
+            request_save_on_cell_execute=True, autosave_cell_every=0, kernel_manager_class=_KernelManager,
+            config=Config(_KernelManager={"environment": environment}),
         )  # fmt: skip
         return _unexecuted_cell(output)
     except PapermillExecutionError as error:

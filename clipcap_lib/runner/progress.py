@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from clipcap_lib.runner.pipeline import Job, Listener, Outcome, partial_folder, run_jobs
+from clipcap_lib.runner.pipeline import Engine, Job, Listener, Outcome, partial_folder, run_jobs
 
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
 
 
-def run_with_board(console: Console, jobs: list[Job], workers: int) -> list[Outcome]:
-    """Run jobs and show how far they are: a table that is drawn anew, or in a log a line a notebook."""
+def run_with_board(console: Console, jobs: list[Job], workers: int, engine: Engine | None = None) -> list[Outcome]:
+    """Run jobs and show how far they are: a table that is drawn anew, or in a log a line a notebook; see `run_jobs`."""
     board = Board(jobs)
 
     def report(outcome: Outcome) -> None:
@@ -27,9 +27,9 @@ def run_with_board(console: Console, jobs: list[Job], workers: int) -> list[Outc
 
     listener = Listener(on_cell=board.cell, on_start=board.start, on_outcome=report)
     if not console.is_terminal:
-        return run_jobs(jobs, workers, listener)
+        return run_jobs(jobs, workers, listener, engine)
     with Live(board, console=console, refresh_per_second=2):
-        return run_jobs(jobs, workers, listener)
+        return run_jobs(jobs, workers, listener, engine)
 
 
 class Board:

@@ -12,12 +12,14 @@ import psutil
 import pytest
 
 from clipcap_lib.runner import pipeline
+from clipcap_lib.runner.devices import Devices
 from clipcap_lib.runner.experiment import find_experiment, load_experiment, run_id
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
 from clipcap_lib.runner.pipeline import (
     Job,
     check_parameters,
     is_fresh,
+    local_engine,
     partial_folder,
     plan_jobs,
     run_jobs,
@@ -209,6 +211,12 @@ def test_the_longest_trainings_begin_first_and_reports_keep_the_order_of_the_fil
     assert tunings == ["full"] * 3 + ["frozen"] * 3
     listed = [Path(run).name for run in jobs[-1].parameters["runs"]]
     assert listed == [run_id(**choice) for choice in settings.run_grid()]
+
+
+def test_a_kernel_sees_its_gpu_alone_and_keeps_the_rest_of_its_environment(toy, monkeypatch):
+    monkeypatch.setenv("KEPT", "yes")
+    one = toy("one", "import os\nassert (os.environ['CUDA_VISIBLE_DEVICES'], os.environ['KEPT']) == ('3', 'yes')")
+    assert [outcome.error for outcome in run_jobs([one], engine=local_engine(1, Devices(["3"])))] == [None]
 
 
 # --- kernels that are forked ---------------------------------------------------------------------------------------
