@@ -132,7 +132,8 @@ def run(
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()  # which import while this process checks
-        _refuse_what_cannot_run(console, settings, tried=fresh)
+        with console.status("checking files and models") if console.is_terminal else nullcontext():
+            _refuse_what_cannot_run(console, settings, tried=fresh)
         claimed = claimed or _claim(reports, settings.name)
         on_cluster = engine is EngineName.ray and not fresh
         with ray_engine(reports, address or "local") if on_cluster else nullcontext() as executes:

@@ -1,6 +1,8 @@
-"""The live table of `clipcap run`: notebook, cell, elapsed, last metric."""
+"""The live table of `clipcap run`: notebook, cell, elapsed, last metric; below it the total and what may be left."""
 
 import time
+from pathlib import Path
+from statistics import mean
 
 import pandas as pd
 from rich.console import Console
@@ -16,7 +18,7 @@ MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]
 
 def run_with_board(console: Console, jobs: list[Job], workers: int, engine: Engine | None = None) -> list[Outcome]:
     """Run jobs and show how far they are: a table that is drawn anew, or in a log a line a notebook; see `run_jobs`."""
-    board = Board(jobs)
+    board = Board(jobs, workers)
 
     def report(outcome: Outcome) -> None:
         board.finish(outcome)
@@ -35,9 +37,11 @@ def run_with_board(console: Console, jobs: list[Job], workers: int, engine: Engi
 class Board:
     """The rows of the table, kept up to date by what happens to the jobs."""
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(self, jobs: list[Job], workers: int) -> None:
         self.rows = {job.folder: ["waiting", "", ""] for job in jobs}
-        self.jobs, self.started = jobs, {}
+        self.jobs, self.workers, self.began = jobs, workers, time.perf_counter()
+        self.started: dict[Path, float] = {}
+        self.outcomes: list[Outcome] = []
 
     def start(self, job: Job) -> None:
         self.started[job.folder] = time.perf_counter()
@@ -48,6 +52,7 @@ class Board:
 
     def finish(self, outcome: Outcome) -> None:
         self.started.pop(outcome.job.folder, None)
+        self.outcomes.append(outcome)
         self.rows[outcome.job.folder] = [MARKS[outcome.status], f"{outcome.seconds:.0f} s", outcome.error or ""]
 
     def __rich__(self) -> Table:
@@ -57,7 +62,29 @@ class Board:
             if job.folder in self.started:
                 elapsed, note = f"{time.perf_counter() - self.started[job.folder]:.0f} s", last_metric(job)
             table.add_row(job.name, status, elapsed, Text(note))
+        table.caption, table.caption_justify = self.total(), "left"
         return table
+
+    def total(self) -> str:
+        """How many notebooks are through, since when, and how long the rest may take."""
+        told = f"{len(self.outcomes)} of {len(self.jobs)} notebooks, {_minutes(time.perf_counter() - self.began)}"
+        return f"{told}, at least {_minutes(left)} more" if (left := self.left()) else told
+
+    def left(self) -> float:
+        """Seconds that the other notebooks may take, after those of the same kind that were executed before them."""
+        seconds: dict[str, list[float]] = {}
+        for outcome in self.outcomes:
+            if outcome.status == "done":
+                seconds.setdefault(outcome.job.notebook, []).append(outcome.seconds)
+        through = {outcome.job.folder for outcome in self.outcomes}
+        known = [job for job in self.jobs if job.folder not in through and job.notebook in seconds]
+        now = time.perf_counter()
+        waits = [mean(seconds[job.notebook]) - (now - self.started.get(job.folder, now)) for job in known]
+        return sum(max(0.0, wait) for wait in waits) / self.workers
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def last_metric(job: Job) -> str:
