@@ -21,6 +21,8 @@ _WHERE = {
     "next_token": "analysis.states",
     "to_text": "decoding.decode",
     "Results": "analysis.results",
+    "describe_accuracy": "analysis.accuracy",
+    "split_names": "analysis.accuracy",
     "find_alarms": "analysis.alarms",
     "interpret": "analysis.prefixes",
     "SeenPictures": "analysis.unlike",

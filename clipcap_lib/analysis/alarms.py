@@ -14,6 +14,7 @@ from clipcap_lib.model import ClipCapModel
 from clipcap_lib.packing import tokenize_captions
 from clipcap_lib.runs import Run, loss_curve
 from clipcap_lib.training import dev_loss
+from clipcap_lib.wording import say
 
 SAME = 0.25  # of the pairs of test pictures: with so many more captions shared than references a run has collapsed
 SLIGHT = 0.02  # of a loss: a smaller change is none; the same share tells `still_falling`
@@ -28,13 +29,16 @@ def find_alarms(results: Results) -> list[str]:
     """
     references = results.corpus.references().str[0]
     several = len({run.params["seed"] for run in results.runs}) > 1
-    names = [run.label + f", seed {run.params['seed']}" * several for run in results.runs]
     return [
-        f"{name}: {alarm}."
-        for name, run in zip(names, results.runs, strict=True)
+        say("{run}: {alarm}.", run=_name(run) if several else run.label, alarm=alarm)
+        for run in results.runs
         for alarm in _alarms(results, run, references)
         if alarm
     ]
+
+
+def _name(run: Run) -> str:
+    return say("{run}, seed {seed}", run=run.label, seed=run.params["seed"])
 
 
 def _alarms(results: Results, run: Run, references: pd.Series) -> Iterator[str | None]:
@@ -57,10 +61,15 @@ def collapsed(captions: Sequence[str], references: Sequence[str]) -> str | None:
     if shared - rightly < SAME:
         return None
     commonest, times = Counter(captions).most_common(1)[0]
-    return (
-        f"collapsed: two test pictures have the same caption in {shared:.0%} of cases (the same reference in "
-        f"{rightly:.0%}); different captions: {len(set(captions))} for {len(captions)} pictures; "
-        f"{times} times “{commonest}”"
+    return say(
+        "collapsed: two test pictures have the same caption in {shared:.0%} of cases (the same reference in "
+        "{rightly:.0%}); different captions: {different} for {pictures} pictures; {times} times “{commonest}”",
+        shared=shared,
+        rightly=rightly,
+        different=len(set(captions)),
+        pictures=len(captions),
+        times=times,
+        commonest=commonest,
     )
 
 
@@ -82,9 +91,12 @@ def ignores_pictures(model: ClipCapModel, split: Split) -> str | None:
     own, other = dev_loss(model, split), dev_loss(model, _exchanged(split))
     if other > (1 + SLIGHT) * own:
         return None
-    return (
-        f"ignores its pictures: over references of {len(split.images)} test pictures the loss is {own:.3f} nats a "
-        f"token behind their own features and {other:.3f} behind those of other pictures"
+    return say(
+        "ignores its pictures: over references of {pictures} test pictures the loss is {own:.3f} nats a token behind "
+        "their own features and {other:.3f} behind those of other pictures",
+        pictures=len(split.images),
+        own=own,
+        other=other,
     )
 
 
@@ -95,11 +107,20 @@ def over_fitted(run: Run) -> str | None:
     before, after = (train.loc[max(step, window) - window + 1 : max(step, window)].mean() for step in (best, last))
     if dev[last] < (1 + SLIGHT) * dev[best] or after >= before:
         return None
-    kept = f"those of step {best:,}" if run.params["keep"] == "best" else "the last ones; keep: best keeps the best"
-    return (
-        f"over-fitted: the dev loss rose from {dev[best]:.3f} at step {best:,} to {dev[last]:.3f} at step {last:,}, "
-        f"the train loss fell from {before:.3f} to {after:.3f} (means of {window:,} steps); "
-        f"the weights saved are {kept}"
+    keeps_best = run.params["keep"] == "best"
+    return say(
+        "over-fitted: the dev loss rose from {lowest:.3f} at step {best:,} to {latest:.3f} at step {last:,}, the train "
+        "loss fell from {before:.3f} to {after:.3f} (means of {window:,} steps); the weights saved are {kept}",
+        lowest=dev[best],
+        best=best,
+        latest=dev[last],
+        last=last,
+        before=before,
+        after=after,
+        window=window,
+        kept=say("those of step {best:,}", best=best)
+        if keeps_best
+        else say("the last ones; keep: best keeps the best"),
     )
 
 
@@ -108,9 +129,13 @@ def only_warmed_up(run: Run) -> str | None:
     steps, warmup, peak = run.summary["steps"], run.params["warmup_steps"], run.params["learning_rate"]
     if steps > warmup:
         return None
-    return (
-        f"never left its warm-up: training ended at step {steps:,} of {warmup:,}, where the learning rate was "
-        f"{peak * steps / warmup:.2g}, {steps / warmup:.0%} of its peak; lower warmup_steps or raise steps"
+    return say(
+        "never left its warm-up: training ended at step {steps:,} of {warmup:,}, where the learning rate was "
+        "{rate:.2g}, {share:.0%} of its peak; lower warmup_steps or raise steps",
+        steps=steps,
+        warmup=warmup,
+        rate=peak * steps / warmup,
+        share=steps / warmup,
     )
 
 

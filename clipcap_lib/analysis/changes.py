@@ -1,10 +1,10 @@
 """Changes from one number to another, with intervals, as sentences tell them."""
 
 from dataclasses import dataclass
+from functools import reduce
 
-from clipcap_lib.emoji.attributes import ATTRIBUTES
+from clipcap_lib.wording import say, term
 
-RIGHT = {name: f"name the {name} rightly" for name in ATTRIBUTES} | {"all": "are wholly right"}
 SLIGHT = 0.05  # of a loss: what one seed, which has no interval, cannot tell from chance
 
 
@@ -41,8 +41,37 @@ class Change:
 
 
 def listed(items: list[str]) -> str:
-    """Items in a sentence: a, b and c."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+    """Names in a sentence: a, b and c."""
+    *first, last = items
+    return say("{items} and {last}", items=enumerated(first), last=last) if first else last
+
+
+def enumerated(items: list[str]) -> str:
+    """Names one after the other: a, b, c."""
+    return say(", ").join(items)
+
+
+def told_together(clauses: list[str]) -> str:
+    """Clauses in a sentence, with a word before the last: a, b and c."""
+    *first, last = clauses
+    return say("{clauses} and {last_clause}", clauses=in_a_row(first), last_clause=last) if first else last
+
+
+def in_a_row(clauses: list[str]) -> str:
+    """Clauses one after the other: a, b, c."""
+    return reduce(lambda said, clause: say("{said}, {clause}", said=said, clause=clause), clauses)
+
+
+def apart(clauses: list[str]) -> str:
+    """Clauses that have commas in them: a; b; c."""
+    return say("; ").join(clauses)
+
+
+def named_rightly(attribute: str) -> str:
+    """What captions do that are right in an attribute."""
+    if attribute == "all":
+        return say("are wholly right")
+    return say("name the {attribute} rightly", attribute=term(attribute))
 
 
 def capital(text: str) -> str:
@@ -59,4 +88,4 @@ def holds_zero(interval: tuple[float, float]) -> bool:
 def interval_text(edges: tuple[float, float], sign: int = 1, form: str = "z.3f") -> str:
     """An interval as it stands in a sentence; `sign` −1 for one whose verb says that something falls."""
     low, high = sorted(sign * edge for edge in edges)
-    return f"95 % interval {low:{form}} to {high:{form}}"
+    return say("95 % interval {low} to {high}", low=f"{low:{form}}", high=f"{high:{form}}")

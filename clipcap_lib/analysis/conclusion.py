@@ -1,26 +1,35 @@
 """The answer to "MLP or BERT?", in sentences whose every number is computed from the runs."""
 
+from functools import reduce
 from itertools import combinations
 from math import floor, log10
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.analysis.changes import RIGHT, SLIGHT, Change, capital, holds_zero, interval_text, listed
+from clipcap_lib.analysis.changes import (
+    SLIGHT,
+    Change,
+    apart,
+    capital,
+    enumerated,
+    holds_zero,
+    in_a_row,
+    interval_text,
+    listed,
+    named_rightly,
+    told_together,
+)
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.loss_curves import images_until, seed_interval, still_falling
 from clipcap_lib.emoji.attributes import ENOUGH_PICTURES
 from clipcap_lib.runs import Run, loss_curve, summary_table
 from clipcap_lib.settings import MAPPINGS
+from clipcap_lib.wording import say, term
 
-NAMES = {"transformer": "the transformer", "linear": "the linear mapping"}  # in a sentence, where not their label
-WAYS = {"frozen": "frozen", "lora": "tuned by LoRA", "full": "tuned"}
-STEPS = {
-    ("frozen", "full"): "tuning the language model",
-    ("frozen", "lora"): "tuning the language model by LoRA",
-    ("lora", "full"): "tuning the whole language model in place of LoRA",
-}
+TUNINGS = ("frozen", "lora", "full")  # in the order in which they are told
 MOST = 3  # measures that are named where loss and captions disagree
 Cell = tuple[str, str]  # mapping and tuning
 
@@ -32,7 +41,7 @@ def conclude(runs: list[Run], scores: list[pd.DataFrame] | None = None) -> list[
     """
     losses = _seed_losses(runs)
     if losses.empty:
-        return ["No run has a finite dev loss, so nothing can be concluded."]
+        return [say("No run has a finite dev loss, so nothing can be concluded.")]
     tunings = _tunings(losses)
     duels = {tuning: duel for tuning in tunings if (duel := _change(losses, ("bert", tuning), ("mlp", tuning)))}
     headline, *ranking = _answer(losses, duels)
@@ -44,7 +53,36 @@ def conclude(runs: list[Run], scores: list[pd.DataFrame] | None = None) -> list[
 
 def _named(mapping: str) -> str:
     """What a sentence calls a mapping network."""
-    return NAMES.get(mapping) or MAPPINGS[mapping]
+    names = {"transformer": say("the transformer"), "linear": say("the linear mapping")}
+    return names.get(mapping) or term(MAPPINGS[mapping])
+
+
+def _tuned(tuning: str) -> str:
+    """How the language model was trained, in a word or two."""
+    return {"frozen": say("frozen"), "lora": say("tuned by LoRA"), "full": say("tuned")}[tuning]
+
+
+def _way(tuning: str, again: bool = False) -> str:
+    """The same within a sentence; `again` where the language model has been named before."""
+    if again:
+        ways = {"frozen": say("with it frozen"), "lora": say("with it tuned by LoRA"), "full": say("with it tuned")}
+    else:
+        ways = {
+            "frozen": say("with the language model frozen"),
+            "lora": say("with the language model tuned by LoRA"),
+            "full": say("with the language model tuned"),
+        }
+    return ways[tuning]
+
+
+def _step(before: str, after: str) -> str:
+    """What is done between two ways of training the language model."""
+    steps = {
+        ("frozen", "full"): say("tuning the language model"),
+        ("frozen", "lora"): say("tuning the language model by LoRA"),
+        ("lora", "full"): say("tuning the whole language model in place of LoRA"),
+    }
+    return steps[before, after]
 
 
 def _seed_losses(runs: list[Run]) -> pd.DataFrame:
@@ -54,7 +92,7 @@ def _seed_losses(runs: list[Run]) -> pd.DataFrame:
 
 
 def _tunings(losses: pd.DataFrame) -> list[str]:
-    return [tuning for tuning in WAYS if tuning in losses.columns.get_level_values("tuning")]
+    return [tuning for tuning in TUNINGS if tuning in losses.columns.get_level_values("tuning")]
 
 
 def _mappings(losses: pd.DataFrame) -> list[str]:
@@ -80,7 +118,8 @@ def _change(losses: pd.DataFrame, before: Cell, after: Cell) -> Change | None:
 def _answer(losses: pd.DataFrame, duels: dict[str, Change]) -> list[str]:
     """The headline, and the ranking where the headline does not name every loss."""
     if not duels and {"mlp", "bert"} <= set(_mappings(losses)):
-        return ["MLP and BERT have no tuning and seed in common, so these runs cannot compare them.", _ranking(losses)]
+        apology = say("MLP and BERT have no tuning and seed in common, so these runs cannot compare them.")
+        return [apology, _ranking(losses)]
     if not duels:
         return [_ranking(losses)]
     named = {(mapping, tuning) for mapping in ("mlp", "bert") for tuning in duels}
@@ -90,16 +129,12 @@ def _answer(losses: pd.DataFrame, duels: dict[str, Change]) -> list[str]:
 def _headline(duels: dict[str, Change]) -> str:
     leaders = [_leader(duel) for duel in duels.values()]
     ways = [_way(tuning, again=number > 0) for number, tuning in enumerate(duels)]
-    numbers = list(zip(leaders, ways, map(_pair, duels.values()), map(_gap, duels.values()), strict=True))
+    numbers = list(zip(leaders, ways, duels.values(), strict=True))
     if len(set(leaders)) == 1:
-        under = {1: "", 2: " under either tuning"}.get(len(duels), " under every tuning")
-        told = ", ".join(f"{pair} {way}{gap}" for _, way, pair, gap in numbers)
-        return f"{_claim(leaders[0])}{under}: dev loss {told}."
-    clauses = [
-        f"{f'{leader} is ahead' if leader else 'which is ahead may be chance'} {way}, dev loss {pair}{gap}"
-        for leader, way, pair, gap in numbers
-    ]
-    return f"{_doubt(leaders)}: {'; '.join(clauses)}."
+        told = in_a_row([_under(way, duel) for _, way, duel in numbers])
+        return say("{claim}: dev loss {told}.", claim=_claim(leaders[0], len(duels)), told=told)
+    clauses = [_ahead(leader, way, duel) for leader, way, duel in numbers]
+    return say("{doubt}: {clauses}.", doubt=_doubt(leaders), clauses=apart(clauses))
 
 
 def _leader(duel: Change) -> str | None:
@@ -107,39 +142,67 @@ def _leader(duel: Change) -> str | None:
     return ("MLP" if duel.by < 0 else "BERT") if duel.clear else None
 
 
-def _claim(leader: str | None) -> str:
+def _claim(leader: str | None, tunings: int) -> str:
     if leader is None:
-        return "Which of MLP and BERT is ahead may be chance"
-    return f"{leader} is ahead of {_other(leader)}"
+        claims = {
+            1: say("Which of MLP and BERT is ahead may be chance"),
+            2: say("Which of MLP and BERT is ahead may be chance under either tuning"),
+        }
+        return claims.get(tunings) or say("Which of MLP and BERT is ahead may be chance under every tuning")
+    names = {"leader": leader, "other": _other(leader)}
+    claims = {
+        1: say("{leader} is ahead of {other}", **names),
+        2: say("{leader} is ahead of {other} under either tuning", **names),
+    }
+    return claims.get(tunings) or say("{leader} is ahead of {other} under every tuning", **names)
 
 
 def _doubt(leaders: list[str | None]) -> str:
     named = [leader for leader in dict.fromkeys(leaders) if leader]
     if len(named) == 2:
-        return "Which of MLP and BERT is ahead depends on the tuning"
-    return f"{named[0]} is not clearly ahead of {_other(named[0])} under every tuning"
+        return say("Which of MLP and BERT is ahead depends on the tuning")
+    leader = named[0]
+    return say("{leader} is not clearly ahead of {other} under every tuning", leader=leader, other=_other(leader))
 
 
 def _other(leader: str) -> str:
     return "BERT" if leader == "MLP" else "MLP"
 
 
+def _under(way: str, duel: Change) -> str:
+    """Two losses under a way of training the language model."""
+    if not duel.interval:
+        return say("{pair} {way}", pair=_pair(duel), way=way)
+    gap = {"by": abs(duel.by), "interval": duel.size_interval}
+    return say("{pair} {way} (difference {by:.3f}, {interval})", pair=_pair(duel), way=way, **gap)
+
+
+def _ahead(leader: str | None, way: str, duel: Change) -> str:
+    """Who leads under a way of training the language model, with two losses."""
+    losses = _pair(duel)
+    if duel.interval:
+        gap = {"by": abs(duel.by), "interval": duel.size_interval}
+        losses = say("{pair} (difference {by:.3f}, {interval})", pair=losses, **gap)
+    if leader is None:
+        return say("which is ahead may be chance {way}, dev loss {losses}", way=way, losses=losses)
+    return say("{leader} is ahead {way}, dev loss {losses}", leader=leader, way=way, losses=losses)
+
+
 def _pair(duel: Change) -> str:
     """Two losses, the lower first, with names where it is not said who leads."""
-    named = [("BERT", duel.before), ("MLP", duel.after)][:: -1 if duel.by <= 0 else 1]
-    return " against ".join(f"{loss:.3f}" if duel.clear else f"{name} {loss:.3f}" for name, loss in named)
-
-
-def _gap(duel: Change) -> str:
-    return f" (difference {abs(duel.by):.3f}, {duel.size_interval})" if duel.interval else ""
+    (first, lower), (second, higher) = [("BERT", duel.before), ("MLP", duel.after)][:: -1 if duel.by <= 0 else 1]
+    if duel.clear:
+        return say("{lower:.3f} against {higher:.3f}", lower=lower, higher=higher)
+    names = {"first": first, "second": second}
+    return say("{first} {lower:.3f} against {second} {higher:.3f}", lower=lower, higher=higher, **names)
 
 
 def _ranking(losses: pd.DataFrame) -> str:
     told = [
-        f"{', '.join(_ranked(losses, tuning))} {_way(tuning, again=number > 0)}"
+        say("{ranked} {way}", ranked=enumerated(_ranked(losses, tuning)), way=_way(tuning, again=number > 0))
         for number, tuning in enumerate(_tunings(losses))
     ]
-    return f"Mapping networks, lowest dev loss (nats per token) first: {'; '.join(told)}."
+    return say("Mapping networks, lowest dev loss (nats per token) first: {told}.", told=apart(told))
 
 
 def _ranked(losses: pd.DataFrame, tuning: str) -> list[str]:
@@ -147,41 +210,54 @@ def _ranked(losses: pd.DataFrame, tuning: str) -> list[str]:
     told, ahead = [], None
     for mapping, loss in means.items():
         gap = _change(losses, (ahead, tuning), (mapping, tuning)) if ahead else None
-        chance = f" (the gap to {_named(ahead)} may be chance)" if gap and not gap.clear else ""
-        told.append(f"{_named(mapping)} {loss:.3f}{chance}")
+        own = f"{_named(mapping)} {loss:.3f}"
+        chance = gap and not gap.clear
+        told.append(say("{own} (the gap to {ahead} may be chance)", own=own, ahead=_named(ahead)) if chance else own)
         ahead = mapping
     return told
 
 
 def _basis(runs: list[Run], losses: pd.DataFrame) -> str:
     """What every comparison rests on, and what the runs had not yet shown."""
-    grounds = [_seeds(losses.notna().sum())]
+    grounds = _seeds(losses.notna().sum())
+    if rates := _rates(runs):
+        grounds = say("{seeds}, and on {rates}", seeds=grounds, rates=rates)
+    falling = [run for run in runs if still_falling(run)]
+    if not falling:
+        return say("This rests on {grounds}.", grounds=grounds)
+    return say("This rests on {grounds}; {unfinished}.", grounds=grounds, unfinished=_unfinished(falling, len(runs)))
+
+
+def _rates(runs: list[Run]) -> str | None:
+    """Whether the runs share a learning rate; nothing of one run."""
     rates = {(run.params["learning_rate"], run.params["language_model_learning_rate"]) for run in runs}
     if len(rates) > 1:
-        grounds.append("learning rates that differ between the runs")
-    elif len(runs) > 1:
-        grounds.append("one learning rate for all runs, which need not suit each equally")
-    falling = [run for run in runs if still_falling(run)]
-    return f"This rests on {', and on '.join(grounds)}{_unfinished(falling, len(runs))}."
+        return say("learning rates that differ between the runs")
+    return say("one learning rate for all runs, which need not suit each equally") if len(runs) > 1 else None
 
 
 def _seeds(counts: pd.Series) -> str:
     few, many = counts.min(), counts.max()
     if many == 1:
-        return "one seed, so an effect cannot be told from chance"
-    paired = "means, with 95 % t-intervals of differences paired by seed"
+        return say("one seed, so an effect cannot be told from chance")
     if few == many:
-        return f"{many} seeds ({paired})"
-    return f"{few} to {many} seeds ({paired}; where one is shared, an effect cannot be told from chance)"
+        return say("{seeds} seeds (means, with 95 % t-intervals of differences paired by seed)", seeds=many)
+    return say(
+        "{few} to {many} seeds (means, with 95 % t-intervals of differences paired by seed; where one is shared, an "
+        "effect cannot be told from chance)",
+        few=few,
+        many=many,
+    )
 
 
 def _unfinished(falling: list[Run], total: int) -> str:
-    if not falling:
-        return ""
     if len(falling) == total > 1:
-        return f"; all {total} runs were still learning when training ended"
-    names = [f"{_named(run.params['mapping'])} ({WAYS[run.params['tuning']]})" for run in falling]
-    return f"; still learning when training ended: {', '.join(dict.fromkeys(names))}"
+        return say("all {total} runs were still learning when training ended", total=total)
+    names = [
+        say("{mapping} ({tuned})", mapping=_named(run.params["mapping"]), tuned=_tuned(run.params["tuning"]))
+        for run in falling
+    ]
+    return say("still learning when training ended: {names}", names=enumerated(list(dict.fromkeys(names))))
 
 
 # --- what tuning does ----------------------------------------------------------------------------------------------
@@ -193,51 +269,85 @@ def _effects(losses: pd.DataFrame, base: str, tuning: str) -> list[str]:
     changes = {name: change for name, pair in cells.items() if (change := _change(losses, *pair))}
     if not changes:
         return []
-    step, told = STEPS[base, tuning], _told(changes)
+    step, told = _step(base, tuning), _told(changes)
     if len(changes) == 1:
-        return [f"{capital(step)} {told}."]
+        return [capital(say("{step} {told}.", step=step, told=told))]
     pair = dict(list(changes.items())[:2])  # MLP and BERT, where they are there
     four = _shared(losses, *[cell for name in pair for cell in cells[name]])
     one, other = (four[name, tuning] - four[name, base] for name in pair)
-    lead, tail = _interaction(step, pair, seed_interval(other - one))
-    return [f"{capital(lead)} {told}; {tail}."]
+    return [capital(_interaction(step, told, pair, seed_interval(other - one)))]
 
 
 def _told(changes: dict[str, Change]) -> str:
     """Which losses fall, which rise, and which change by no more than may be chance."""
-    fall = [_changed(name, change) for name, change in changes.items() if change.clear and change.by < 0]
-    rise = [_changed(name, change) for name, change in changes.items() if change.clear and change.by > 0]
-    rest = [_unclear(name, change) for name, change in changes.items() if not change.clear]
-    verbs = {"lowers": fall, "raises": rise, "has an effect that may be chance on": rest}
-    told = [f"{verb} the loss {listed(names)}" for verb, names in verbs.items() if names]
-    return ", and ".join([told[0], *(text.replace("the loss", "that", 1) for text in told[1:])])
-
-
-def _changed(name: str, change: Change) -> str:
-    interval = f", {change.size_interval}" if change.interval else ""
-    return f"of {_named(name)} by {abs(change.by):.3f} ({change.arrow}{interval})"
-
-
-def _unclear(name: str, change: Change) -> str:
-    interval = f", change {change.by:+.3f}, {interval_text(change.interval, form='+z.3f')}" if change.interval else ""
-    return f"of {_named(name)} ({change.arrow}{interval})"
-
-
-def _interaction(step: str, changes: dict[str, Change], interval: tuple[float, float] | None) -> tuple[str, str]:
-    """What comes before and behind the effects on two mapping networks; `interval` is of their difference."""
-    one, other = changes.values()
-    names, apart = listed([_named(name) for name in changes]), round(other.by - one.by, 3)
-    edges = interval_text(interval, -1 if apart < 0 else 1) if interval else ""
-    tail, verdict = f"its effects on {names} differ by {abs(apart):.3f}", _verdict(one, other, interval)
-    if verdict == "unclear":
-        return step, tail + (
-            f", which may be chance ({edges})" if edges else ", which one seed cannot tell from chance"
+    clear = {name: change for name, change in changes.items() if change.clear}
+    fall = [_fallen(name, change) for name, change in clear.items() if change.by < 0]
+    rise = [_risen(name, change) for name, change in clear.items() if change.by > 0]
+    rest = [_unclear(name, change) for name, change in changes.items() if name not in clear]
+    told = [say("lowers the loss {fallen}", fallen=told_together(fall))] if fall else []
+    if rise:
+        risen = told_together(rise)
+        told.append(say("raises that {risen}", risen=risen) if told else say("raises the loss {risen}", risen=risen))
+    if rest:
+        names = listed(rest)
+        told.append(
+            say("has an effect that may be chance on that {names}", names=names)
+            if told
+            else say("has an effect that may be chance on the loss {names}", names=names)
         )
-    lead = {
-        "depends": f"the effect of {step} depends on the mapping network: it",
-        "same": f"{step} does about the same to {names}: it",
-    }[verdict]
-    return (lead, f"{tail} ({edges})") if edges else (f"in these runs {lead}", tail)
+    return reduce(lambda before, more: say("{before}, and {more}", before=before, more=more), told)
+
+
+def _fallen(mapping: str, change: Change) -> str:
+    return say(
+        "of {mapping} by {fall:.3f} ({numbers})", mapping=_named(mapping), fall=-change.by, numbers=_from(change)
+    )
+
+
+def _risen(mapping: str, change: Change) -> str:
+    return say("of {mapping} by {rise:.3f} ({numbers})", mapping=_named(mapping), rise=change.by, numbers=_from(change))
+
+
+def _from(change: Change) -> str:
+    """From which loss to which, with the interval where there is one."""
+    return in_a_row([change.arrow, change.size_interval] if change.interval else [change.arrow])
+
+
+def _unclear(mapping: str, change: Change) -> str:
+    numbers = [change.arrow]
+    if change.interval:
+        numbers += [say("change {by:+.3f}", by=change.by), interval_text(change.interval, form="+z.3f")]
+    return say("of {mapping} ({numbers})", mapping=_named(mapping), numbers=in_a_row(numbers))
+
+
+def _interaction(step: str, told: str, changes: dict[str, Change], interval: tuple[float, float] | None) -> str:
+    """The effects on two mapping networks and whether they are the same; `interval` is of their difference."""
+    one, other = changes.values()
+    parts = {"step": step, "told": told, "names": listed([_named(name) for name in changes])}
+    verdict, difference = _verdict(one, other, interval), round(other.by - one.by, 3)
+    parts |= {"tail": _difference(parts["names"], difference, interval, unclear=verdict == "unclear")}
+    if verdict == "unclear":
+        return say("{step} {told}; {tail}.", **parts)
+    if verdict == "depends" and interval:
+        return say("the effect of {step} depends on the mapping network: it {told}; {tail}.", **parts)
+    if verdict == "depends":
+        return say("in these runs the effect of {step} depends on the mapping network: it {told}; {tail}.", **parts)
+    if interval:
+        return say("{step} does about the same to {names}: it {told}; {tail}.", **parts)
+    return say("in these runs {step} does about the same to {names}: it {told}; {tail}.", **parts)
+
+
+def _difference(names: str, by: float, interval: tuple[float, float] | None, unclear: bool) -> str:
+    """By how much two effects differ, and whether that may be chance."""
+    numbers = {"names": names, "by": abs(by)}
+    if interval:
+        numbers |= {"interval": interval_text(interval, -1 if by < 0 else 1)}
+        if unclear:
+            return say("its effects on {names} differ by {by:.3f}, which may be chance ({interval})", **numbers)
+        return say("its effects on {names} differ by {by:.3f} ({interval})", **numbers)
+    if unclear:
+        return say("its effects on {names} differ by {by:.3f}, which one seed cannot tell from chance", **numbers)
+    return say("its effects on {names} differ by {by:.3f}", **numbers)
 
 
 def _verdict(one: Change, other: Change, interval: tuple[float, float] | None) -> str:
@@ -262,22 +372,43 @@ def _published(losses: pd.DataFrame) -> list[str]:
     if four.empty:
         return []
     gap, at = _change(four, start, end), four.mean().round(3)
-    way = "falls" if gap.by < 0 else "rises"
-    chance = "" if gap.clear else ", which may be chance"
-    interval = f" ({gap.size_interval})" if gap.interval else ""
-    return [
-        "The published comparison changes two things at once: from BERT, frozen, to MLP, tuned, the loss "
-        f"{way} by {abs(gap.by):.3f}{interval}{chance}. Changing the mapping network first "
-        f"{_does(at[start], at[mapping_first])} and tuning then {_does(at[mapping_first], at[end])}; the other way "
-        f"round, tuning BERT first {_does(at[start], at[tuning_first])} and changing to MLP then "
-        f"{_does(at[tuning_first], at[end])}."
-    ]
+    amount = f"{abs(gap.by):.3f}"
+    if gap.interval:
+        amount = say("{amount} ({interval})", amount=amount, interval=gap.size_interval)
+    orders = say(
+        "Changing the mapping network first {mapping} and tuning then {tuned}; the other way round, tuning BERT first "
+        "{tuning} and changing to MLP then {mapped}.",
+        mapping=_does(at[start], at[mapping_first]),
+        tuned=_does(at[mapping_first], at[end]),
+        tuning=_does(at[start], at[tuning_first]),
+        mapped=_does(at[tuning_first], at[end]),
+    )
+    return [say("{sentence} {next}", sentence=_both_changes(gap, amount), next=orders)]
+
+
+def _both_changes(gap: Change, amount: str) -> str:
+    """What the published comparison changes, and what that does to the loss."""
+    if gap.by < 0:
+        said = say(
+            "The published comparison changes two things at once: from BERT, frozen, to MLP, tuned, the loss falls by "
+            "{amount}",
+            amount=amount,
+        )
+    else:
+        said = say(
+            "The published comparison changes two things at once: from BERT, frozen, to MLP, tuned, the loss rises by "
+            "{amount}",
+            amount=amount,
+        )
+    return say("{said}.", said=said) if gap.clear else say("{said}, which may be chance.", said=said)
 
 
 def _does(before: float, after: float) -> str:
     if before == after:
-        return "leaves it as it is"
-    return f"{'lowers' if after < before else 'raises'} it by {abs(after - before):.3f}"
+        return say("leaves it as it is")
+    if after < before:
+        return say("lowers it by {by:.3f}", by=before - after)
+    return say("raises it by {by:.3f}", by=after - before)
 
 
 # --- speed ---------------------------------------------------------------------------------------------------------
@@ -291,24 +422,28 @@ def _speed(runs: list[Run], losses: pd.DataFrame, tuning: str) -> str:
     goals = [(of[slow, seed], of[fast, seed], of[slow, seed].summary["best_dev_loss"]) for seed in both.index]
     reached = [(images_until(late, goal), images_until(early, goal)) for late, early, goal in goals]
     spacing = loss_curve(of[fast, both.index[0]].history, "dev")["images"].diff().median()
-    best = f"{_named(slow)}'s best dev loss ({both[slow, tuning].mean():.3f})"
-    return f"{capital(_way(tuning))}, {_race(_named(slow), _named(fast), best, reached, spacing)}."
+    best = {"slow": _named(slow), "fast": _named(fast), "loss": both[slow, tuning].mean()}
+    return capital(say("{way}, {race}.", way=_way(tuning), race=_race(best, reached, spacing)))
 
 
-def _race(slow: str, fast: str, best: str, reached: list[tuple[float | None, float | None]], spacing: float) -> str:
-    """What is said of the images that each needed, a pair a seed."""
+def _race(best: dict[str, Any], reached: list[tuple[float | None, float | None]], spacing: float) -> str:
+    """What is said of the images that each needed, a pair a seed; `best`: slow, fast, and the loss to reach."""
     if not all(took for took, _ in reached):
-        return f"{slow} never got below the loss it started with"
+        return say("{slow} never got below the loss it started with", slow=best["slow"])
     if any(needed is None for _, needed in reached):
-        return f"{fast} did not reach {best} with every seed"
+        return say("{fast} did not reach {slow}'s best dev loss ({loss:.3f}) with every seed", **best)
     if not all(needed for _, needed in reached):
-        return f"{fast} was below {best} at its first evaluation"
+        return say("{fast} was below {slow}'s best dev loss ({loss:.3f}) at its first evaluation", **best)
     took, needed = (median(images) for images in zip(*reached, strict=True))
     needed = _coarse(needed, spacing)
-    return (
-        f"{fast} reached {best} after about {needed:,} images, read off a straight line between evaluations "
-        f"{spacing:,.0f} images apart, and {slow} after {took:,.0f}: {fast} "
-        f"{_pace(slow, took / needed, [one / other for one, other in reached])}"
+    return say(
+        "{fast} reached {slow}'s best dev loss ({loss:.3f}) after about {needed:,} images, read off a straight line "
+        "between evaluations {spacing:,.0f} images apart, and {slow} after {took:,.0f}: {fast} {pace}",
+        **best,
+        needed=needed,
+        spacing=spacing,
+        took=took,
+        pace=_pace(best["slow"], took / needed, [one / other for one, other in reached]),
     )
 
 
@@ -320,14 +455,16 @@ def _coarse(images: float, spacing: float) -> int:
 
 def _pace(slow: str, ratio: float, ratios: list[float]) -> str:
     if 0.95 <= ratio <= 1.05:
-        said = f"learned about as fast as {slow} in images"
+        said = say("learned about as fast as {slow} in images", slow=slow)
     elif ratio > 1:
-        said = f"learned about {ratio:.1f} times as fast in images"
+        said = say("learned about {times:.1f} times as fast in images", times=ratio)
     else:
-        said, ratios = f"needed about {1 / ratio:.1f} times as many images", [1 / each for each in ratios]
-    return said + (
-        f" (median of {len(ratios)} seeds, {min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else ""
-    )
+        said = say("needed about {times:.1f} times as many images", times=1 / ratio)
+        ratios = [1 / each for each in ratios]
+    if len(ratios) == 1:
+        return said
+    spread = {"seeds": len(ratios), "low": min(ratios), "high": max(ratios)}
+    return say("{pace} (median of {seeds} seeds, {low:.1f} to {high:.1f})", pace=said, **spread)
 
 
 # --- loss and captions ---------------------------------------------------------------------------------------------
@@ -342,9 +479,9 @@ def _disagreements(runs: list[Run], scores: list[pd.DataFrame], losses: pd.DataF
         if change and change.clear:
             seeds = _shared(losses, before, after).index
             tables = [_over_seeds([by_run[*cell, seed] for seed in seeds]) for cell in (before, after)]
-            if measures := _opposed(*tables, change.by, "{} → {}" if before[0] == after[0] else "{1} against {0}"):
-                loss = _loss_says(before, after, change)
-                sentences.append(f"Loss and captions disagree: {loss}, yet its captions {listed(measures)}.")
+            if measures := _opposed(*tables, change.by, in_order=before[0] == after[0]):
+                parts = {"loss": _loss_says(before, after, change), "measures": told_together(measures)}
+                sentences.append(say("Loss and captions disagree: {loss}, yet its captions {measures}.", **parts))
     return sentences
 
 
@@ -366,15 +503,25 @@ def _over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _loss_says(before: Cell, after: Cell, change: Change) -> str:
-    owner = f"{_named(after[0])}'s loss"
-    if before[0] == after[0]:
-        return f"{STEPS[before[1], after[1]]} {'lowers' if change.by < 0 else 'raises'} {owner} ({change.arrow})"
-    numbers = f"{change.after:.3f} against {change.before:.3f}"
-    return f"{_way(after[1])}, {owner} is lower than {_named(before[0])}'s ({numbers})"
+    if before[0] != after[0]:
+        names = {"way": _way(after[1]), "better": _named(after[0]), "worse": _named(before[0])}
+        return say(
+            "{way}, {better}'s loss is lower than {worse}'s ({lower:.3f} against {higher:.3f})",
+            **names,
+            lower=change.after,
+            higher=change.before,
+        )
+    parts = {"step": _step(before[1], after[1]), "mapping": _named(after[0]), "arrow": change.arrow}
+    if change.by < 0:
+        return say("{step} lowers {mapping}'s loss ({arrow})", **parts)
+    return say("{step} raises {mapping}'s loss ({arrow})", **parts)
 
 
-def _opposed(before: pd.DataFrame, after: pd.DataFrame, change: float, order: str) -> list[str]:
-    """What captions do clearly against a change of the loss, the clearest first; `order` is how two values are told."""
+def _opposed(before: pd.DataFrame, after: pd.DataFrame, change: float, in_order: bool) -> list[str]:
+    """What captions do clearly against a change of the loss, the clearest first.
+
+    `in_order` tells two values as a step from the one to the other.
+    """
     found = []
     for name in before.columns.intersection(after.columns):
         pair = pd.DataFrame({"before": before[name], "after": after[name]}).dropna()
@@ -382,28 +529,42 @@ def _opposed(before: pd.DataFrame, after: pd.DataFrame, change: float, order: st
             continue
         delta, *edges = paired_difference(pair["before"], pair["after"])
         if delta * change > 0 and not holds_zero(edges):  # captions are better the higher, the loss the lower
-            found.append(((edges[1] - edges[0]) / abs(delta), _measure(name, pair, edges, order, len(before))))
+            found.append(((edges[1] - edges[0]) / abs(delta), _measure(name, pair, edges, in_order, len(before))))
     return [text for _, text in sorted(found)[:MOST]]
 
 
-def _measure(name: str, pair: pd.DataFrame, edges: list[float], order: str, pictures: int) -> str:
+def _measure(name: str, pair: pd.DataFrame, edges: list[float], in_order: bool, pictures: int) -> str:
     """A measure's two values on the pictures judged in both, and their difference."""
     scale, digits = (1, 2) if name == "CIDEr-D" else (100, 0)
     values, edges = pair.mean() * scale, [scale * edge for edge in edges]
     if values.round(digits).nunique() == 1 or any(round(edge, digits) == 0 for edge in edges):
         digits += 1  # what is not 0 is not printed as 0
     first, last = values.round(digits)
-    told, form = order.format(f"{first:.{digits}f}", f"{last:.{digits}f}"), f"+z.{digits}f"
-    shown = (
-        f"{len(pair)} test pictures" if len(pair) == pictures else f"the {len(pair)} test pictures where it is judged"
-    )
-    interval = interval_text(edges, form=form)
-    if name == "CIDEr-D":
-        level = "higher" if last > first else "lower"
-        return f"have a {level} CIDEr-D ({told} on {shown}; difference {last - first:{form}}, {interval})"
-    often = "more" if last > first else "less"
-    return f"{RIGHT[name]} {often} often ({told} % of {shown}; difference {last - first:{form}} points, {interval})"
+    values = {"first": f"{first:.{digits}f}", "last": f"{last:.{digits}f}"}
+    form, difference = f"+z.{digits}f", last - first
+    parts = {
+        "values": say("{first} → {last}", **values) if in_order else say("{last} against {first}", **values),
+        "shown": _judged(len(pair), pictures),
+        "difference": f"{difference:{form}}",
+        "interval": interval_text(edges, form=form),
+    }
+    return _scored(difference > 0, parts) if name == "CIDEr-D" else _often(name, difference > 0, parts)
 
 
-def _way(tuning: str, again: bool = False) -> str:
-    return f"with {'it' if again else 'the language model'} {WAYS[tuning]}"
+def _judged(count: int, pictures: int) -> str:
+    if count == pictures:
+        return say("{count} test pictures", count=count)
+    return say("the {count} test pictures where it is judged", count=count)
+
+
+def _scored(higher: bool, parts: dict[str, str]) -> str:
+    if higher:
+        return say("have a higher CIDEr-D ({values} on {shown}; difference {difference}, {interval})", **parts)
+    return say("have a lower CIDEr-D ({values} on {shown}; difference {difference}, {interval})", **parts)
+
+
+def _often(attribute: str, more: bool, parts: dict[str, str]) -> str:
+    parts = parts | {"right": named_rightly(attribute)}
+    if more:
+        return say("{right} more often ({values} % of {shown}; difference {difference} points, {interval})", **parts)
+    return say("{right} less often ({values} % of {shown}; difference {difference} points, {interval})", **parts)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from torch import Tensor
 
+from clipcap_lib.analysis.changes import in_a_row, interval_text, listed
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.results import Results
 from clipcap_lib.decoding.decode import Caption, Constraints, decode
@@ -28,6 +29,7 @@ from clipcap_lib.metrics.reference import (
 from clipcap_lib.metrics.tokenizers import DEFAULT, Tokeniser
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.settings import Language
+from clipcap_lib.wording import say
 
 PASSES, SECONDS = 3, 1.0  # a strategy is timed three times, for 0.2 s are all noise; none is begun after a second
 TAIL_RESAMPLES = 10_000  # ten comparisons leave half a percent to both tails of an interval
@@ -171,22 +173,39 @@ def conclude(table: pd.DataFrame, cider: pd.DataFrame) -> list[str]:
     """
     plain, pictures = table.iloc[0], len(cider)
     if pictures < ENOUGH_PICTURES:
-        return [f"{pictures} test pictures are too few to rank strategies: at least {ENOUGH_PICTURES} are needed."]
-    speed = f"CIDEr-D of {plain['CIDEr-D']:.2f} at {plain['captions/s']:.0f} captions a second"
+        return [_too_few(pictures)]
+    own = {"strategy": plain.name, "cider": plain["CIDEr-D"], "speed": plain["captions/s"]}
     if len(table) == 1:
-        return [f"On {pictures} test pictures {plain.name}, the only strategy tried, has a {speed}."]
+        return [_only(pictures, own)]
     edges = _edges(plain.name, cider[table.index])
     better, worse = edges.index[edges["low"] > 0], edges.index[edges["high"] < 0]
     sentences = [_better(table, edges, better, pictures) if len(better) else _nothing_better(table, edges, pictures)]
     if len(worse):
-        sentences.append(f"Clearly worse: {_listed(table, edges, worse)}.")
+        sentences.append(say("Clearly worse: {strategies}.", strategies=_listed(table, edges, worse)))
     winner = table["CIDEr-D"].idxmax()
     told = [name for name in table.index[1:] if name == winner or name.startswith("contrastive")]
     return [
         *sentences,
-        f"{plain.name} has a {speed}.",
+        say("{strategy} has a CIDEr-D of {cider:.2f} at {speed:.0f} captions a second.", **own),
         *[_beside(table, name, cider, edges) for name in told],
     ]
+
+
+def _too_few(pictures: int) -> str:
+    return say(
+        "{pictures} test pictures are too few to rank strategies: at least {enough} are needed.",
+        pictures=pictures,
+        enough=ENOUGH_PICTURES,
+    )
+
+
+def _only(pictures: int, own: dict[str, Any]) -> str:
+    return say(
+        "On {pictures} test pictures {strategy}, the only strategy tried, has a CIDEr-D of {cider:.2f} at {speed:.0f} "
+        "captions a second.",
+        pictures=pictures,
+        **own,
+    )
 
 
 def _edges(plain: str, cider: pd.DataFrame) -> pd.DataFrame:
@@ -198,36 +217,56 @@ def _edges(plain: str, cider: pd.DataFrame) -> pd.DataFrame:
 
 
 def _better(table: pd.DataFrame, edges: pd.DataFrame, better: pd.Index, pictures: int) -> str:
-    return (
-        f"Clearly better than {table.index[0]} on {pictures} test pictures: {_listed(table, edges, better)}; intervals "
-        f"are {_level(edges)}."
+    return say(
+        "Clearly better than {plain} on {pictures} test pictures: {strategies}; intervals are {level}.",
+        plain=table.index[0],
+        pictures=pictures,
+        strategies=_listed(table, edges, better),
+        level=_level(edges),
     )
 
 
 def _nothing_better(table: pd.DataFrame, edges: pd.DataFrame, pictures: int) -> str:
     plain, winner = table.index[0], table["CIDEr-D"].idxmax()
-    start = f"Nothing is clearly better than {plain} on {pictures} test pictures"
+    parts = {"plain": plain, "pictures": pictures, "cider": table.at[winner, "CIDEr-D"]}
     if winner == plain:
-        return f"{start}: it has the highest CIDEr-D itself, {table.at[plain, 'CIDEr-D']:.2f}."
+        return say(
+            "Nothing is clearly better than {plain} on {pictures} test pictures: it has the highest CIDEr-D itself, "
+            "{cider:.2f}.",
+            **parts,
+        )
     low, high = edges.loc[winner]
-    return (
-        f"{start}: {winner} has the highest CIDEr-D, {_against(table, winner)}, but the difference of "
-        f"{_more(table, winner):+z.2f} may be chance (interval {low:+z.2f} to {high:+z.2f}, {_level(edges)})."
+    return say(
+        "Nothing is clearly better than {plain} on {pictures} test pictures: {winner} has the highest CIDEr-D, "
+        "{cider:.2f} against {other:.2f}, but the difference of {difference:+z.2f} may be chance (interval "
+        "{low:+z.2f} to {high:+z.2f}, {level}).",
+        **parts,
+        winner=winner,
+        other=table.at[plain, "CIDEr-D"],
+        difference=_more(table, winner),
+        low=low,
+        high=high,
+        level=_level(edges),
     )
 
 
 def _listed(table: pd.DataFrame, edges: pd.DataFrame, names: pd.Index) -> str:
     """Strategies with their CIDEr-D against the first one's, the highest first."""
-    told = [
-        f"{name}, CIDEr-D {_against(table, name)} ({_more(table, name):+z.2f}, interval {edges.at[name, 'low']:+z.2f} "
-        f"to {edges.at[name, 'high']:+z.2f})"
-        for name in table.loc[names, "CIDEr-D"].sort_values(ascending=False, kind="stable").index
-    ]
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    order = table.loc[names, "CIDEr-D"].sort_values(ascending=False, kind="stable").index
+    return listed([_against(table, edges, name) for name in order])
 
 
-def _against(table: pd.DataFrame, name: str) -> str:
-    return f"{table.at[name, 'CIDEr-D']:.2f} against {table['CIDEr-D'].iloc[0]:.2f}"
+def _against(table: pd.DataFrame, edges: pd.DataFrame, name: str) -> str:
+    return say(
+        "{strategy}, CIDEr-D {cider:.2f} against {other:.2f} ({difference:+z.2f}, interval {low:+z.2f} to "
+        "{high:+z.2f})",
+        strategy=name,
+        cider=table.at[name, "CIDEr-D"],
+        other=table["CIDEr-D"].iloc[0],
+        difference=_more(table, name),
+        low=edges.at[name, "low"],
+        high=edges.at[name, "high"],
+    )
 
 
 def _more(table: pd.DataFrame, name: str) -> float:
@@ -236,28 +275,40 @@ def _more(table: pd.DataFrame, name: str) -> float:
 
 
 def _level(edges: pd.DataFrame) -> str:
-    return "95 %" if len(edges) == 1 else f"95 % for all {len(edges)} comparisons together, Bonferroni"
+    if len(edges) == 1:
+        return "95 %"
+    return say("95 % for all {count} comparisons together, Bonferroni", count=len(edges))
 
 
 def _beside(table: pd.DataFrame, name: str, cider: pd.DataFrame, edges: pd.DataFrame) -> str:
     """Against the plain strategy, image by image, with what else changes."""
     row, plain = table.loc[name], table.iloc[0]
     _, low, high = paired_difference(cider[plain.name], cider[name])
-    changed = [f"distinct-2 {100 * (row['distinct-2'] - plain['distinct-2']):+z.1f} points"]
+    changed = [say("distinct-2 {points:+z.1f} points", points=100 * (row["distinct-2"] - plain["distinct-2"]))]
     if "all" in row:
-        changed.append(f"wholly right captions {100 * (row['all'] - plain['all']):+z.1f} points")
-    return (
-        f"{name} against {plain.name}, picture by picture: CIDEr-D {_more(table, name):+z.2f} (95 % interval "
-        f"{low:+z.2f} to {high:+z.2f}{_chance(low, high, edges, name)}), {', '.join(changed)}, "
-        f"at {row['captions/s'] / plain['captions/s']:.2f} of its speed."
+        changed.append(say("wholly right captions {points:+z.1f} points", points=100 * (row["all"] - plain["all"])))
+    chance = _chance(low, high, edges, name)
+    interval = [interval_text((low, high), form="+z.2f"), *([chance] if chance else [])]
+    return say(
+        "{strategy} against {plain}, picture by picture: CIDEr-D {difference:+z.2f} ({interval}), {changed}, at "
+        "{speed:.2f} of its speed.",
+        strategy=name,
+        plain=plain.name,
+        difference=_more(table, name),
+        interval=in_a_row(interval),
+        changed=in_a_row(changed),
+        speed=row["captions/s"] / plain["captions/s"],
     )
 
 
-def _chance(low: float, high: float, edges: pd.DataFrame, name: str) -> str:
+def _chance(low: float, high: float, edges: pd.DataFrame, name: str) -> str | None:
+    """What there is to doubt about a difference."""
     if low <= 0 <= high:
-        return ", so it may be chance"
+        return say("so it may be chance")
     together = edges.loc[name]
-    return f", not clear among {len(edges)} comparisons" if together["low"] <= 0 <= together["high"] else ""
+    if together["low"] <= 0 <= together["high"]:
+        return say("not clear among {count} comparisons", count=len(edges))
+    return None
 
 
 def contrastive_grid(

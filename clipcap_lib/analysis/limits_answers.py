@@ -7,12 +7,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.analysis.changes import RIGHT, Change, capital, holds_zero, interval_text, listed
+from clipcap_lib.analysis.changes import (
+    Change,
+    apart,
+    capital,
+    holds_zero,
+    in_a_row,
+    interval_text,
+    listed,
+    named_rightly,
+    told_together,
+)
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.limits import LimitsStudy, describe_arm
 from clipcap_lib.analysis.loss_curves import seed_interval
 from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.settings import MAPPINGS
+from clipcap_lib.wording import say, term
 
 
 def conclude_limits(study: LimitsStudy) -> list[str]:
@@ -47,39 +58,59 @@ def _lead(part: LimitsStudy, other: str, few: int, many: int, context: str) -> s
     lead = {images: 1 - table["mlp", images] / table[other, images] for images in (few, many)}
     change, interval = (lead[many] - lead[few]).mean(), seed_interval(lead[many] - lead[few])
     told = [
-        f"with {images:,} training pictures the MLP's dev loss is {means['mlp', images]:.3f} against "
-        f"{MAPPINGS[other]}'s {means[other, images]:.3f} ({_percent(lead[images].mean())})"
+        _with_pictures(images, means["mlp", images], other, means[other, images], lead[images].mean())
         for images in (few, many)
     ]
-    turn = _turn(lead[few].mean(), change)
-    return capital(f"{context}{told[0]}, {told[1]}: {turn}, {_edges(change, interval)}.")
+    parts = {"few": told[0], "many": told[1], "turn": _turn(lead[few].mean(), change)}
+    return _within(context, say("{few}, {many}: {turn}, {edges}.", **parts, edges=_edges(change, interval)))
+
+
+def _with_pictures(images: int, mlp: float, other: str, loss: float, lead: float) -> str:
+    """The MLP's loss against another's with so many training pictures."""
+    return say(
+        "with {images:,} training pictures the MLP's dev loss is {mlp:.3f} against {other}'s {loss:.3f} ({lead})",
+        images=images,
+        mlp=mlp,
+        other=term(MAPPINGS[other]),
+        loss=loss,
+        lead=_percent(lead),
+    )
 
 
 def _percent(lead: float) -> str:
-    return f"{abs(lead):.0%} {'lower' if lead > 0 else 'higher'}"
+    return say("{share:.0%} lower", share=lead) if lead > 0 else say("{share:.0%} higher", share=abs(lead))
 
 
 def _turn(lead: float, change: float) -> str:
     """What becomes of a lead with more data."""
+    if lead <= 0 and change > 0:
+        return say("the MLP was not ahead to begin with, and the gap closes")
     if lead <= 0:
-        return "the MLP was not ahead to begin with, and the gap " + ("closes" if change > 0 else "widens")
-    return "its lead " + ("grows" if change >= 0 else "shrinks" if lead + change > 0 else "turns into a lag")
+        return say("the MLP was not ahead to begin with, and the gap widens")
+    if change >= 0:
+        return say("its lead grows")
+    return say("its lead shrinks") if lead + change > 0 else say("its lead turns into a lag")
 
 
 def _edges(change: float, interval: tuple[float, float] | None) -> str:
-    points = f"by {abs(change) * 100:.1f} points"
+    points = {"points": abs(change) * 100, "change": change * 100}
     if interval is None:
-        return f"{points}, which one seed cannot tell from chance"
-    edges = interval_text(tuple(100 * edge for edge in interval), form="+.1f")
-    return f"{points}{', which may be chance' if holds_zero(interval) else ''} (change {change * 100:+.1f}, {edges})"
+        return say("by {points:.1f} points, which one seed cannot tell from chance", points=points["points"])
+    points |= {"interval": interval_text(tuple(100 * edge for edge in interval), form="+.1f")}
+    if holds_zero(interval):
+        return say("by {points:.1f} points, which may be chance (change {change:+.1f}, {interval})", **points)
+    return say("by {points:.1f} points (change {change:+.1f}, {interval})", **points)
 
 
 def _more_data(part: LimitsStudy, mapping: str, few: int, many: int, context: str) -> str:
     before, after = (part.where(used_images=images) for images in (few, many))
     told = _attributes(before, after, ["all"])
-    falls = f"{before.losses().mean():.3f} → {after.losses().mean():.3f}"
-    right = f"; captions {told[0]}" if told else ""
-    return capital(f"{context}from {few:,} to {many:,} training pictures {MAPPINGS[mapping]}'s loss: {falls}{right}.")
+    parts = {"few": few, "many": many, "mapping": term(MAPPINGS[mapping])}
+    parts |= {"before": before.losses().mean(), "after": after.losses().mean()}
+    loss = say("from {few:,} to {many:,} training pictures {mapping}'s loss: {before:.3f} → {after:.3f}", **parts)
+    if not told:
+        return _within(context, say("{loss}.", loss=loss))
+    return _within(context, say("{loss}; captions {measure}.", loss=loss, measure=told[0]))
 
 
 # --- the vector and the bridge -------------------------------------------------------------------------------------
@@ -87,12 +118,12 @@ def _more_data(part: LimitsStudy, mapping: str, few: int, many: int, context: st
 
 def _vector(study: LimitsStudy) -> Iterator[str]:
     """Whether the pooled vector is the bottleneck, and for which attributes."""
-    yield from _duel(study, "features", "pooled", "grid", "The pooled vector")
+    yield from _duel(study, "features", "pooled", "grid", say("The pooled vector"))
 
 
 def _bridge(study: LimitsStudy) -> Iterator[str]:
     """Which bridge suits which tuning."""
-    yield from _duel(study, "bridge", "prefix", "cross-attention", "The prefix")
+    yield from _duel(study, "bridge", "prefix", "cross-attention", say("The prefix"))
 
 
 def _duel(study: LimitsStudy, factor: str, usual: str, other: str, what: str) -> Iterator[str]:
@@ -108,37 +139,67 @@ def _duel(study: LimitsStudy, factor: str, usual: str, other: str, what: str) ->
     worse = [context for context, change in changes.items() if change.clear and change.by > 0]
     yield _verdict(what, other, len(changes), better, worse)
     for context, change in changes.items():
-        yield capital(f"{context}{_told(usual, other, change)}; {_captions(*parts[context])}.")
+        told = {"losses": _told(usual, other, change), "captions": _captions(*parts[context])}
+        yield _within(context, say("{losses}; {captions}.", **told))
 
 
 def _verdict(what: str, other: str, total: int, better: list[str], worse: list[str]) -> str:
     """In how many contexts another value is clearly better."""
+    names = {"what": what, "other": other}
     if not better and not worse:
-        return f"{what} does not limit these runs as far as they show: no change to {other} is more than chance may do."
-    names = [f"in {len(better)} of {total} comparisons {other} has the lower dev loss{_where(better)}"] * bool(better)
-    names += [f"in {len(worse)} of {total} the higher{_where(worse)}"] * bool(worse)
-    rest = total - len(better) - len(worse)
-    chance = f", and in {rest} the difference may be chance" if rest else ""
-    return f"{what} {'limits these runs' if better else 'does not limit these runs'}: {', '.join(names)}{chance}."
+        return say(
+            "{what} does not limit these runs as far as they show: no change to {other} is more than chance may do.",
+            **names,
+        )
+    told = [_lower(len(better), total, other, _named(better))] if better else []
+    told += [_higher(len(worse), total, _named(worse))] if worse else []
+    if rest := total - len(better) - len(worse):
+        told.append(say("and in {rest} the difference may be chance", rest=rest))
+    if better:
+        return say("{what} limits these runs: {comparisons}.", what=what, comparisons=in_a_row(told))
+    return say("{what} does not limit these runs: {comparisons}.", what=what, comparisons=in_a_row(told))
 
 
-def _where(contexts: list[str]) -> str:
-    named = [context.removeprefix("with ").removesuffix(", ") for context in contexts if context]
-    return f" ({'; '.join(named)})" if named else ""
+def _lower(count: int, total: int, other: str, contexts: str) -> str:
+    counts = {"count": count, "total": total, "other": other}
+    if not contexts:
+        return say("in {count} of {total} comparisons {other} has the lower dev loss", **counts)
+    return say(
+        "in {count} of {total} comparisons {other} has the lower dev loss ({contexts})", **counts, contexts=contexts
+    )
+
+
+def _higher(count: int, total: int, contexts: str) -> str:
+    if not contexts:
+        return say("in {count} of {total} the higher", count=count, total=total)
+    return say("in {count} of {total} the higher ({contexts})", count=count, total=total, contexts=contexts)
+
+
+def _named(contexts: list[str]) -> str:
+    """The contexts that have a name, one after the other."""
+    return apart([context for context in contexts if context])
 
 
 def _told(usual: str, other: str, change: Change) -> str:
-    chance = "" if change.clear else ", which may be chance"
-    interval = f", {interval_text(change.interval, form='+z.3f')}" if change.interval else ""
-    return (
-        f"{other} has a dev loss of {change.after:.3f} against {change.before:.3f} with {usual} "
-        f"(difference {change.by:+.3f}{interval}{chance})"
+    """The losses under two values of a factor, and their difference."""
+    difference = [say("difference {by:+.3f}", by=change.by)]
+    difference += [interval_text(change.interval, form="+z.3f")] if change.interval else []
+    difference += [] if change.clear else [say("which may be chance")]
+    return say(
+        "{other} has a dev loss of {after:.3f} against {before:.3f} with {usual} ({difference})",
+        other=other,
+        after=change.after,
+        before=change.before,
+        usual=usual,
+        difference=in_a_row(difference),
     )
 
 
 def _captions(before: LimitsStudy, after: LimitsStudy) -> str:
     told = _attributes(before, after, ATTRIBUTES)
-    return f"its captions {listed(told)}" if told else "no difference of captions is more than chance may do"
+    if not told:
+        return say("no difference of captions is more than chance may do")
+    return say("its captions {measures}", measures=told_together(told))
 
 
 def _attributes(before: LimitsStudy, after: LimitsStudy, names: list[str]) -> list[str]:
@@ -150,9 +211,14 @@ def _attributes(before: LimitsStudy, after: LimitsStudy, names: list[str]) -> li
             continue
         delta, low, high = paired_difference(pair["before"], pair["after"], 1 - 0.05 / len(names))
         if not holds_zero((low, high)):
-            shares = f"{pair['after'].mean():.0%} against {pair['before'].mean():.0%} of {len(pair)} pictures"
+            parts = {"right": named_rightly(name), "after": pair["after"].mean(), "before": pair["before"].mean()}
+            parts |= {"pictures": len(pair), "difference": 100 * delta, "low": 100 * low, "high": 100 * high}
             found.append(
-                f"{RIGHT[name]} in {shares} ({100 * delta:+.0f} points, {100 * low:+.0f} to {100 * high:+.0f})"
+                say(
+                    "{right} in {after:.0%} against {before:.0%} of {pictures} pictures ({difference:+.0f} points, "
+                    "{low:+.0f} to {high:+.0f})",
+                    **parts,
+                )
             )
     return found
 
@@ -166,12 +232,17 @@ def _change(before: LimitsStudy, after: LimitsStudy) -> Change | None:
 
 
 def _contexts(study: LimitsStudy, *without: str) -> Iterator[tuple[str, LimitsStudy]]:
-    """The runs for each choice of the other factors, with how a sentence begins about them."""
+    """The runs for each choice of the other factors, with that choice in words; `''` where there are no others."""
     others = [key for key in study.factors if key not in without]
     for chosen in product(*(study.values(key) for key in others)):
         values: dict[str, Any] = dict(zip(others, chosen, strict=True))
         if (part := study.where(**values)).runs:
-            yield f"with {describe_arm(values)}, " if values else "", part
+            yield describe_arm(values), part
+
+
+def _within(context: str, sentence: str) -> str:
+    """A sentence on the runs of a context, which is named first."""
+    return capital(say("with {context}, {sentence}", context=context, sentence=sentence) if context else sentence)
 
 
 # --- what it rests on ----------------------------------------------------------------------------------------------
@@ -181,15 +252,16 @@ def _ranking(study: LimitsStudy) -> str:
     told = [
         f"{arm} {loss:.3f}" for arm, loss in study.table.groupby("arm")["best_dev_loss"].mean().sort_values().items()
     ]
-    return f"Lowest mean dev loss (nats a token) first: {'; '.join(told)}."
+    return say("Lowest mean dev loss (nats a token) first: {told}.", told=apart(told))
 
 
 def _basis(study: LimitsStudy) -> str:
     seeds = len(set(study.table["seed"]))
-    grounds = "one seed, so that an effect cannot be told from chance" if seeds == 1 else f"{seeds} seeds"
-    return (
-        f"This rests on {grounds}: intervals of losses are 95 % t-intervals over seeds, paired; those of captions are "
-        "over pictures, of the mean over seeds, and hold for all that is named in a sentence together."
+    one = say("one seed, so that an effect cannot be told from chance")
+    return say(
+        "This rests on {seeds}: intervals of losses are 95 % t-intervals over seeds, paired; those of captions are "
+        "over pictures, of the mean over seeds, and hold for all that is named in a sentence together.",
+        seeds=one if seeds == 1 else say("{seeds} seeds", seeds=seeds),
     )
 
 
@@ -200,16 +272,22 @@ def _best_rates(study: LimitsStudy) -> Iterator[str]:
         return
     best = table.idxmin(axis=1)
     edge = [arm for arm, rate in best.items() if rate in (table.columns[0], table.columns[-1])]
-    told = [f"{_rate(rate)} for {listed(list(arms.index))}" for rate, arms in best.groupby(best)]
-    beyond = f" For {len(edge)} of {len(best)} it is at the edge of what was tried: a better one may lie beyond."
-    stands = f"Each arm stands at the learning rate with its lowest mean dev loss: {'; '.join(told)}."
-    yield stands + (beyond if edge else "")
+    told = [
+        say("{rate} for {arms}", rate=_rate(rate), arms=listed(list(arms.index))) for rate, arms in best.groupby(best)
+    ]
+    stands = say("Each arm stands at the learning rate with its lowest mean dev loss: {told}.", told=apart(told))
+    beyond = say(
+        "For {edge} of {total} it is at the edge of what was tried: a better one may lie beyond.",
+        edge=len(edge),
+        total=len(best),
+    )
+    yield say("{sentence} {next}", sentence=stands, next=beyond) if edge else stands
 
 
 def _rate(rate: float | tuple[float, ...]) -> str:
     """A rate, or several that are one."""
     rates = dict.fromkeys(np.atleast_1d(np.asarray(rate, dtype=float)).tolist())
-    return " and ".join(f"{value:g}" for value in rates)
+    return listed([f"{value:g}" for value in rates])
 
 
 def _equal_time(study: LimitsStudy) -> Iterator[str]:
@@ -218,9 +296,17 @@ def _equal_time(study: LimitsStudy) -> Iterator[str]:
     if len(costs) < 2:
         return
     ahead, timed = costs["best_dev_loss"].idxmin(), costs["at equal time"].idxmin()
-    seconds = costs["seconds"].min()
-    leads = "still leads" if ahead == timed else f"no longer leads: {timed} does"
-    yield (
-        f"After the {seconds:.0f} s that the quickest arm trained, {ahead}, which has the lowest loss in the end, "
-        f"{leads} ({costs['at equal time'].min():.3f})."
-    )
+    parts = {"seconds": costs["seconds"].min(), "ahead": ahead, "loss": costs["at equal time"].min()}
+    if ahead == timed:
+        yield say(
+            "After the {seconds:.0f} s that the quickest arm trained, {ahead}, which has the lowest loss in the end, "
+            "still leads ({loss:.3f}).",
+            **parts,
+        )
+    else:
+        yield say(
+            "After the {seconds:.0f} s that the quickest arm trained, {ahead}, which has the lowest loss in the end, "
+            "no longer leads: {timed} does ({loss:.3f}).",
+            **parts,
+            timed=timed,
+        )

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.wording import say
 
 CLOSE = 0.7  # a mean cosine with the nearest tokens above this: words, or nearly
 
@@ -23,10 +24,14 @@ class PrefixMeaning:
 
     def describe(self, run: str) -> str:
         """Whether the prefixes of a run are words, in a sentence."""
-        nature = "close to words" if self.cosine > CLOSE else "no words, but a code of the two networks"
-        return (
-            f"Prefixes of {run} lie at a mean cosine of {self.cosine:.2f} from the nearest vocabulary token and are "
-            f"{self.norm_ratio:.1f} times as long as tokens: they are {nature}."
+        close = self.cosine > CLOSE
+        return say(
+            "Prefixes of {run} lie at a mean cosine of {cosine:.2f} from the nearest vocabulary token and are "
+            "{times:.1f} times as long as tokens: they are {nature}.",
+            run=run,
+            cosine=self.cosine,
+            times=self.norm_ratio,
+            nature=say("close to words") if close else say("no words, but a code of the two networks"),
         )
 
 

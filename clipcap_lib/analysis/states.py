@@ -13,6 +13,7 @@ from clipcap_lib.decoding.decode import Caption, Constraints, decode
 from clipcap_lib.decoding.strategies import Greedy
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.wording import say
 
 
 @torch.inference_mode()
@@ -97,6 +98,6 @@ def isotropies(
         greedy = [row[0] for row in decode(model, features, Greedy(), constraints)]
         values[best.label] = isotropy(model, features, greedy)
         if words := model.tokenizer.convert_ids_to_tokens(greedy[0].tokens):
-            title = f"{best.label}: isotropy {values[best.label]:.2f}"
+            title = say("{run}: isotropy {isotropy:.2f}", run=best.label, isotropy=values[best.label])
             panels[title] = token_similarity(model, features[0], greedy[0].tokens), words
     return values, panels

@@ -19,13 +19,13 @@ from clipcap_lib.corpus.corpus import VECTORS, PreparedCorpus
 from clipcap_lib.corpus.features import corpus_features, taken
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.runs import read_json
+from clipcap_lib.wording import say
 
 COMPARED = 10_000  # training pictures that others are compared with, at most
 ASKED = 2_000  # of these, at most so many are asked how far their nearest other one is
 USUAL = 0.99  # of them are not farther from it than `usual`
 SAME = 0.04  # of its length: within it lies the same picture, perhaps saved anew, which says nothing of others
 CHUNK = 500  # pictures compared, or grids read, at once
-KNOWN = {"emoji-scenes": ": this run knows drawings only"}  # by corpus
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,14 @@ def unlike_training(feature: Tensor, seen: SeenPictures, corpus: str = "files") 
     """
     if (distance := seen.distance(feature)) <= seen.usual:
         return None
-    return (
-        f"unlike anything this run has seen (nearest training picture: distance {distance:.3g}; {100 * USUAL:.0f} % of "
-        f"its training pictures have another one within {seen.usual:.3g}){KNOWN.get(corpus, '')}"
+    unlike = say(
+        "unlike anything this run has seen (nearest training picture: distance {distance:.3g}; {percent:.0f} % of its "
+        "training pictures have another one within {usual:.3g})",
+        distance=distance,
+        percent=100 * USUAL,
+        usual=seen.usual,
     )
+    return say("{unlike}: this run knows drawings only", unlike=unlike) if corpus == "emoji-scenes" else unlike
 
 
 def seen_by(run: Path, params: Mapping[str, Any], encoder: Encoder) -> SeenPictures:

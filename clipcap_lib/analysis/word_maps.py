@@ -9,8 +9,14 @@ from torch import Tensor
 from clipcap_lib.analysis.states import read_behind
 from clipcap_lib.language_model import lm_head
 from clipcap_lib.model import ClipCapModel
+from clipcap_lib.wording import say
 
-NO_PLACES = "this run reads one vector of the whole picture, which has no places; runs with features: grid have a map"
+
+def no_places() -> str:
+    """Why a run that reads no grid has no map."""
+    return say(
+        "this run reads one vector of the whole picture, which has no places; runs with features: grid have a map"
+    )
 
 
 def word_maps(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor:
@@ -21,7 +27,7 @@ def word_maps(model: ClipCapModel, feature: Tensor, tokens: list[int]) -> Tensor
     model reads no grid.
     """
     if model.config.features != "grid":
-        raise ValueError(NO_PLACES)
+        raise ValueError(no_places())
     # Behind a normalisation, the length of an input has no gradient: begin where the mapping network does.
     read = F.normalize(feature, dim=-1) if model.config.normalize else feature
     inputs = read.to(model.device).repeat(len(tokens), 1, 1).requires_grad_()  # a row for each token

@@ -12,7 +12,7 @@ from torch import Tensor
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.analysis.prefixes import interpret
 from clipcap_lib.analysis.states import token_choices
-from clipcap_lib.analysis.word_maps import NO_PLACES
+from clipcap_lib.analysis.word_maps import no_places
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features, taken
 from clipcap_lib.decoding.decode import Caption, Constraints
@@ -24,6 +24,7 @@ from clipcap_lib.explore.where import where_strip
 from clipcap_lib.reporting import cards
 from clipcap_lib.runs import finished_in
 from clipcap_lib.settings import Language
+from clipcap_lib.wording import say
 
 MOST_LOADED = 4  # runs in memory
 
@@ -97,7 +98,8 @@ class Explanation:
         """What part of the picture each word rests on; a sentence where the run has no places."""
         captioner = self.run.captioner
         if captioner.model.config.features != "grid":
-            return f"<p>No map: {NO_PLACES}.</p>"
+            sentence = say("No map: {why}.", why=no_places())
+            return f"<p>{sentence}</p>"
         return where_strip(captioner.model, captioner.encoder, self.picture, self.feature, self.caption)
 
     def neighbours(self) -> str:
