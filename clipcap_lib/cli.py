@@ -31,6 +31,7 @@ from clipcap_lib.images import open_picture
 from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.runs import enter_project, write_json
+from clipcap_lib.settings import Language
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -379,6 +380,9 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="run folders, or experiment folders: their best run")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path("reports/compare.html"),
     tolerance: Annotated[float, typer.Option(min=0, help="how much a share or CIDEr-D may fall")] = 0.02,
+    language: Annotated[
+        Language | None, typer.Option(help="of the page: zh or en; default: what the runs have in common")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 even where a fall may be chance")] = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="print the table, for a pull request")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the numbers")] = False,
@@ -391,7 +395,7 @@ def compare(
     with _refusing(ValueError, OSError):
         output.parent.mkdir(parents=True, exist_ok=True)  # before the work is done for nothing
         found = comparison.compare(runs)
-        page = comparison.write_comparison(found, output)
+        page = comparison.write_comparison(found, output, language)
     if as_json:
         typer.echo(found.deltas.to_json(orient="records", force_ascii=False))
     elif as_markdown:

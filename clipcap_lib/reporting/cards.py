@@ -15,6 +15,7 @@ from clipcap_lib.emoji.attributes import ATTRIBUTES
 from clipcap_lib.emoji.language import Scene, wrong_spans
 from clipcap_lib.images import open_picture
 from clipcap_lib.settings import Language
+from clipcap_lib.wording import say, term
 
 FAINT, RIGHT, WRONG = "#5c6b7a", "#2f7d32", "#b3261e"
 CARD = "display:flex;align-items:flex-start;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
@@ -41,8 +42,12 @@ def picture_tag(picture: str | Path | Image.Image, alt: str, side: int = 128) ->
 def picture_with_references(picture: Image.Image, image_id: str, references: list[str]) -> str:
     """A picture with all its references beside it."""
     said = "".join(f"<li>{html.escape(text)}</li>" for text in references)
-    tag = picture_tag(picture, f"Picture {image_id}: {references[0]}", 224)
+    tag = picture_tag(picture, _named(image_id, references), 224)
     return f'<div style="display:flex;flex-wrap:wrap;gap:20px">{tag}<ul style="line-height:1.6">{said}</ul></div>'
+
+
+def _named(image_id: str, references: list[str]) -> str:
+    return say("Picture {id}: {caption}", id=image_id, caption=references[0])
 
 
 def as_html(figure: Figure, alt: str) -> str:
@@ -77,7 +82,7 @@ def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str
         f"{verdict(row)}</td></tr>"
         for row in captions.to_dict("records")
     )
-    picture = picture_tag(image.image_path, f"Picture {image.image_id}: {references[0]}")
+    picture = picture_tag(image.image_path, _named(image.image_id, references))
     return (
         f'<div class="card" style="{CARD}">{picture}'
         f'<div><div style="color:{FAINT};margin-bottom:6px">{shown}</div>'
@@ -89,9 +94,9 @@ def marked(text: str, scene: Scene | None, language: Language) -> str:
     """A caption as HTML, with the words marked that are not so; none where the scene is unknown."""
     style = "background:#fbdad7;color:inherit;border-radius:3px;padding:0 1px"
     parts = caption_parts(text, scene, language) if scene else [(text, None)]
+    marks = {attribute: f'<mark title="{term(attribute)}" style="{style}">' for _, attribute in parts if attribute}
     return "".join(
-        f'<mark title="{attribute}" style="{style}">{html.escape(part)}</mark>' if attribute else html.escape(part)
-        for part, attribute in parts
+        f"{marks[attribute]}{html.escape(part)}</mark>" if attribute else html.escape(part) for part, attribute in parts
     )
 
 
@@ -115,8 +120,8 @@ def verdict(row: Mapping) -> str:
     if "all" not in row or pd.isna(row["all"]):
         return ""
     if wrong := wrong_attributes(row):
-        return f'<span style="color:{WRONG}">✗ {", ".join(wrong)}</span>'
-    return f'<span style="color:{RIGHT}" title="all attributes right">✓</span>'
+        return f'<span style="color:{WRONG}">✗ {say(", ").join(map(term, wrong))}</span>'
+    return f'<span style="color:{RIGHT}" title="{say("all attributes right")}">✓</span>'
 
 
 def token_table(choices: pd.DataFrame, choosable: bool = False) -> str:
@@ -125,13 +130,14 @@ def token_table(choices: pd.DataFrame, choosable: bool = False) -> str:
     With `choosable` the others are buttons whose `data-value` is their place and their id, such as `3:2048`.
     """
     rows = "".join(_token_row(number, row, choosable) for number, row in enumerate(choices.to_dict("records")))
-    head = "".join(f'<th style="text-align:left;padding:2px 12px">{name}</th>' for name in HEADINGS)
+    head = "".join(f'<th style="text-align:left;padding:2px 12px">{name}</th>' for name in _headings())
     return (
         f'<table style="border-collapse:collapse;margin:0"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     )
 
 
-HEADINGS = ("", "token", "probability", "what else was likely")
+def _headings() -> tuple[str, ...]:
+    return "", say("token"), say("probability"), say("what else was likely")
 
 
 def _token_row(place: int, row: dict, choosable: bool) -> str:
@@ -166,6 +172,6 @@ def picture_strip(pictures: Iterable[tuple[str | Path | Image.Image, str, str]],
 def neighbour_strip(neighbours: pd.DataFrame) -> str:
     """Pictures side by side with cosine and caption; see `neighbours.nearest_pictures`."""
     return picture_strip(
-        (row.image_path, row.caption, f"cosine {row.cosine:.3f}<br>{html.escape(row.caption)}")
+        (row.image_path, row.caption, f"{say('cosine')} {row.cosine:.3f}<br>{html.escape(row.caption)}")
         for row in neighbours.itertuples()
     )

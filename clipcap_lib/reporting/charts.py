@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from clipcap_lib.reporting.figures import color_of
 from clipcap_lib.runs import Run, loss_curve
+from clipcap_lib.wording import say, spoken, term
 
 POINTS = 6000  # of all curves together: the page stays small and the chart quick
 SMOOTHING = {"none": 1, "some": 25, "much": 100}  # spans of the exponential mean, in recorded steps
@@ -32,6 +33,7 @@ def loss_curves(runs: Sequence[Run]) -> alt.LayerChart:
     base = (
         alt.Chart(pd.concat([_points(run, POINTS // len(runs)) for run in runs]))
         .transform_filter("indexof(shown, datum.run) >= 0 && (curves == 'both' || curves == datum.split)")
+        .transform_calculate(named=f"{json.dumps(_split_names())}[datum.split]")
         .transform_calculate(along="datum[x]", loss=VALUE, height=f"logarithm ? log({VALUE}) / LN10 : {VALUE}")
         .encode(*_axes(), _colors(runs), tooltip=_tooltip())
     )
@@ -44,13 +46,26 @@ def loss_curves(runs: Sequence[Run]) -> alt.LayerChart:
 
 def _questions(runs: Sequence[Run]) -> list[alt.Parameter]:
     """What the reader may ask, each a control below the chart but `shown`, which the page has its own for."""
+    along = {"images": say("images"), "steps": say("steps"), "seconds": say("seconds")}
+    curves = {"both": say("both")} | _split_names()
+    smoothing = {"none": say("none"), "some": say("some"), "much": say("much")}
     return [
-        alt.param("x", value="images", bind=alt.binding_radio(options=["images", "steps", "seconds"], name="against ")),
-        alt.param("curves", value="both", bind=alt.binding_radio(options=["both", "train", "dev"], name="loss of ")),
-        alt.param("smoothing", value="some", bind=alt.binding_select(options=[*SMOOTHING], name="smoothing of train ")),
-        alt.param("logarithm", value=True, bind=alt.binding_checkbox(name="logarithmic ")),
+        alt.param("x", value="images", bind=alt.binding_radio(**_choices(along), name=say("against "))),
+        alt.param("curves", value="both", bind=alt.binding_radio(**_choices(curves), name=say("loss of "))),
+        alt.param(
+            "smoothing", value="some", bind=alt.binding_select(**_choices(smoothing), name=say("smoothing of train "))
+        ),
+        alt.param("logarithm", value=True, bind=alt.binding_checkbox(name=say("logarithmic "))),
         alt.param("shown", value=[run.label for run in runs]),
     ]
+
+
+def _choices(told: dict[str, str]) -> dict[str, list[str]]:
+    return {"options": list(told), "labels": list(told.values())}
+
+
+def _split_names() -> dict[str, str]:
+    return {"train": term("train"), "dev": term("dev")}
 
 
 def _axes() -> tuple[alt.X, alt.Y]:
@@ -60,12 +75,15 @@ def _axes() -> tuple[alt.X, alt.Y]:
         labelExpr="format(logarithm ? pow(10, datum.value) : datum.value, '.2~f')",
     )
     along = alt.X("along:Q", title=None, axis=alt.Axis(format="~s", grid=False))
-    return along, alt.Y("height:Q", title="loss (nats per token)", scale=alt.Scale(zero=False), axis=loss)
+    return along, alt.Y("height:Q", title=say("loss (nats per token)"), scale=alt.Scale(zero=False), axis=loss)
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    at, loss = alt.Tooltip("along:Q", format=",.0f", title="at"), alt.Tooltip("loss:Q", format=".3f")
-    return [alt.Tooltip("run:N"), alt.Tooltip("split:N"), at, loss]
+    return [
+        alt.Tooltip("run:N", title=term("run")), alt.Tooltip("named:N", title=term("split")),
+        alt.Tooltip("along:Q", format=",.0f", title=say("at")),
+        alt.Tooltip("loss:Q", format=".3f", title=term("loss")),
+    ]  # fmt: skip
 
 
 def _colors(runs: Sequence[Run]) -> alt.Color:
@@ -96,10 +114,15 @@ def _under_the_pointer(base: alt.Chart) -> alt.Chart:
 def embed(chart: alt.TopLevelMixin, name: str) -> Markup:
     """The chart as data in a page; `script` draws it into the element of this id."""
     with alt.data_transformers.enable("default", max_rows=None):  # 5,000 otherwise
-        spec = json.dumps(chart.to_dict(), ensure_ascii=False, allow_nan=False)
+        spec = json.dumps(_with_font(chart).to_dict(), ensure_ascii=False, allow_nan=False)
     spec = spec.replace("<", "\\u003c")  # which could end the script early
     data = f'<script type="application/json" data-chart="{name}">{spec}</script>'
     return Markup(f'<div id="{name}" class="chart"></div>{data}')
+
+
+def _with_font(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+    # The page's own Chinese characters, which charts do not ask for by themselves.
+    return chart if spoken() == "en" else chart.configure(font='"Report SC", sans-serif')
 
 
 @cache

@@ -3,10 +3,13 @@
 import base64
 import io
 from collections.abc import Iterable
+from functools import cache
 from importlib.resources import files
 
 from fontTools import subset
 from IPython.display import HTML, display
+
+from clipcap_lib.wording import read_catalogue, spoken
 
 JUPYTER = """.jp-Notebook {
   --jp-content-font-family: "Notebook SC", system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif;
@@ -44,9 +47,15 @@ def font_face(text: str, family: str) -> str:
 
 
 def notebook_style(text: str) -> str:
-    """HTML that gives a notebook the Chinese characters of a text; empty where it has none."""
-    face = font_face(text, "Notebook SC")
+    """HTML that gives a notebook the Chinese characters of a text, and of all it may yet say; empty without any."""
+    face = font_face(text + _catalogue(spoken()), "Notebook SC")
     return f"<style>{face}{JUPYTER}</style>" if face else ""
+
+
+@cache
+def _catalogue(language: str) -> str:
+    """All that can be said in a language; nothing for English, which needs no characters lent."""
+    return "" if language == "en" else "".join(str(message.string) for message in read_catalogue(language))
 
 
 def lend_font(texts: Iterable[str]) -> None:

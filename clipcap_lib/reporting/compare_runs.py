@@ -14,9 +14,11 @@ from clipcap_lib.analysis.intervals import paired_difference, pictures_to_settle
 from clipcap_lib.analysis.loss_curves import caption_scores
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.reporting import cards, figures
+from clipcap_lib.reporting.language import language_of_params, shared, speaking
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.runs import Run, finished_in, read_json, read_run
 from clipcap_lib.settings import Data, pick
+from clipcap_lib.wording import say, term
 
 SPLIT = "test"
 SHOWN = 12
@@ -109,25 +111,34 @@ def verdicts(found: Comparison) -> list[str]:
     """A sentence for each run but the first: in which metrics it is better or worse, and what may be chance."""
     sentences = []
     for run, rows in found.deltas.groupby("run", sort=False):
-        by_verdict = rows.groupby("verdict")["metric"].agg(", ".join)
-        clear = [f"{verdict} in {by_verdict[verdict]}" for verdict in ("better", "worse") if verdict in by_verdict]
-        open_ = f"what differs in {by_verdict['may be chance']} may be chance" if "may be chance" in by_verdict else ""
-        sentences.append(f"{run} against {found.labels[0]}: {'; '.join(filter(None, [*clear, open_]))}.")
+        metrics = rows["metric"].map(term).groupby(rows["verdict"]).agg(say(", ").join)
+        told = {
+            "better": say("better in {metrics}", metrics=metrics.get("better")),
+            "worse": say("worse in {metrics}", metrics=metrics.get("worse")),
+            "may be chance": say("what differs in {metrics} may be chance", metrics=metrics.get("may be chance")),
+        }
+        parts = say("; ").join(words for verdict, words in told.items() if verdict in metrics)
+        sentences.append(say("{run} against {first}: {verdicts}.", run=run, first=found.labels[0], verdicts=parts))
     return sentences
 
 
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
-def write_comparison(found: Comparison, path: Path) -> Path:
-    """Write the comparison as one self-contained page."""
+def write_comparison(found: Comparison, path: Path, language: str | None = None) -> Path:
+    """Write the comparison as one self-contained page, in a language or else the one that the runs are told of in."""
+    with speaking(language or shared(language_of_params(run.params) for run in found.runs)):
+        return _write_comparison(found, path)
+
+
+def _write_comparison(found: Comparison, path: Path) -> Path:
     figures.use_style()
     curves = figures.overlaid_curves(dict(zip(found.labels, found.runs, strict=True)))
     write_page(
-        path, "compare.html.j2", title=" against ".join(found.labels), first=found.labels[0],
+        path, "compare.html.j2", title=say(" against ").join(found.labels), first=found.labels[0],
         parameters=_table(_differences(found, [run.params for run in found.runs])),
         surroundings=_table(_differences(found, [_origin(run) for run in found.runs])),
-        curves=Markup(cards.as_html(curves, "Loss curves of the compared runs")),
+        curves=Markup(cards.as_html(curves, say("Loss curves of the compared runs"))),
         deltas=_deltas_table(found), verdicts=verdicts(found), captions=Markup(_captions(found)),
     )  # fmt: skip
     return path
@@ -163,15 +174,16 @@ def readable(found: Comparison) -> pd.DataFrame:
         low, high, delta = (f"{times * value:+z.{digits}f}" for value in (row.low, row.high, row.delta))
         first, value = (f"{times * value:.{digits}f}{unit}" for value in (row.first, row.value))
         rows.append({
-            "run": row.run, "metric": row.metric, found.labels[0]: first, "value": value, "difference": delta,
-            "95 % interval": f"{low} … {high}", "verdict": row.verdict, "pictures": f"{row.images:,}",
-            "pictures to settle": f"{row.to_settle:,.0f}" if math.isfinite(row.to_settle) else "never",
+            "run": row.run, "metric": term(row.metric), found.labels[0]: first, "value": value, "difference": delta,
+            "95 % interval": f"{low} … {high}", "verdict": term(row.verdict), "pictures": f"{row.images:,}",
+            "pictures to settle": f"{row.to_settle:,.0f}" if math.isfinite(row.to_settle) else say("never"),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).rename(columns=term)
 
 
 def _table(table: pd.DataFrame, index: bool = True) -> Markup:
-    return Markup(table.to_html(border=0, index=index) if len(table) else "<p>Nothing differs.</p>")
+    told = table.rename(index=term)
+    return Markup(told.to_html(border=0, index=index) if len(table) else f"<p>{say('Nothing differs.')}</p>")
 
 
 def _captions(found: Comparison) -> str:
@@ -182,7 +194,8 @@ def _captions(found: Comparison) -> str:
     pictures = captions[captions["image_id"].map(different)].drop_duplicates("image_id").head(SHOWN)
     data = pick(Data, found.runs[0].params)
     prepared = prepare_corpus(data)
-    count = html.escape(f"{int(different.sum()):,} of {len(different):,} test pictures have different captions.")
+    counts = {"different": int(different.sum()), "all": len(different)}
+    count = html.escape(say("{different:,} of {all:,} test pictures have different captions.", **counts))
     return f"<p>{count}</p>" + cards.caption_cards(
         pictures, prepared.references(), captions, prepared.scenes, data.language
     )

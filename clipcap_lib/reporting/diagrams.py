@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from clipcap_lib.packing import Packed
 from clipcap_lib.reporting.figures import BLUE, FAINT, INK, RED, _subplots
+from clipcap_lib.wording import say
 
 SEEN, HIDDEN = BLUE, "#f3f5f7"
 
@@ -27,7 +28,7 @@ def packed_row(packed: Packed, tokenizer: PreTrainedTokenizerBase, title: str, r
     axis.imshow(mask, cmap=ListedColormap([HIDDEN, SEEN]), vmin=0, vmax=1)
     axis.set_xticks(range(filled), labels, fontsize=9)
     axis.set_yticks(range(filled), labels, fontsize=9)
-    axis.set(title=title, xlabel="is seen", ylabel="position that looks")
+    axis.set(title=title, xlabel=say("is seen"), ylabel=say("position that looks"))
     axis.set_xticks(np.arange(-0.5, filled), minor=True)
     axis.set_yticks(np.arange(-0.5, filled), minor=True)
     axis.grid(which="major", visible=False)
@@ -40,15 +41,15 @@ def contrastive_bars(table: pd.DataFrame, title: str) -> Figure:
     """What each candidate of a step of contrastive search gets and loses; `table` is of `contrastive_step`."""
     figure, axis = _subplots(figsize=(8, 0.55 * len(table) + 1.6))
     places = np.arange(len(table))[::-1]
-    axis.barh(places + 0.2, table["confidence"], 0.36, color=BLUE, label="confidence (1 − α)·p(v)")
-    axis.barh(places - 0.2, table["penalty"], 0.36, color=RED, label="penalty −α·max cos")
-    axis.plot(table["score"], places, "D", color=INK, markersize=7, label="score: their sum")
+    axis.barh(places + 0.2, table["confidence"], 0.36, color=BLUE, label=say("confidence (1 − α)·p(v)"))
+    axis.barh(places - 0.2, table["penalty"], 0.36, color=RED, label=say("penalty −α·max cos"))
+    axis.plot(table["score"], places, "D", color=INK, markersize=7, label=say("score: their sum"))
     best = int(table["score"].idxmax())
-    axis.annotate("written", (table["score"][best], places[best]), xytext=(0, 12), textcoords="offset points",
+    axis.annotate(say("written"), (table["score"][best], places[best]), xytext=(0, 12), textcoords="offset points",
                   ha="center", fontsize=10)  # fmt: skip
     axis.axvline(0, color=FAINT, linewidth=0.8)
     axis.set_yticks(places, table["token"])
-    axis.set(title=title, xlabel="part of the score")
+    axis.set(title=title, xlabel=say("part of the score"))
     axis.grid(axis="y", visible=False)
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -25,6 +25,7 @@ from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.images import open_picture
 from clipcap_lib.reporting.figure_data import figure_data
 from clipcap_lib.runs import Run, loss_curve
+from clipcap_lib.wording import say, term
 
 LARGEST_SVG = 400_000  # characters
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
@@ -135,14 +136,19 @@ def learning_curves(runs: Sequence[Run], x: str = "images") -> Figure:
             same = [run for run in runs if (run.params["mapping"], run.params["tuning"]) == (mapping, tuning)]
             if same:
                 _draw_run(axis, same, x)
-        axis.set(title=f"language model {tuning}", xlabel="images seen" if x == "images" else "seconds of training")
+        axis.set(title=say("language model {tuning}", tuning=term(tuning)), xlabel=_along(x))
     dev = pd.concat([loss_curve(run.history, "dev") for run in runs])["value"]
     lowest = min(dev.min(), *(_smoothed(loss_curve(run.history, "train")).min() for run in runs))
-    axes[0, 0].set(ylabel="loss (nats per token)", ylim=(lowest * 0.9, min(dev.max(), dev.min() * 6) * 1.03))
+    axes[0, 0].set(ylabel=say("loss (nats per token)"), ylim=(lowest * 0.9, min(dev.max(), dev.min() * 6) * 1.03))
     for axis in axes[0]:
         name_lines(axis)
-    figure.suptitle("Thin: every step · bold: smoothed · dashed: dev · dot: best dev loss", fontsize=10, color=FAINT)
+    told = say("Thin: every step · bold: smoothed · dashed: dev · dot: best dev loss")
+    figure.suptitle(told, fontsize=10, color=FAINT)
     return figure
+
+
+def _along(x: str) -> str:
+    return say("images seen") if x == "images" else say("seconds of training")
 
 
 def overlaid_curves(runs: dict[str, Run]) -> Figure:
@@ -154,9 +160,9 @@ def overlaid_curves(runs: dict[str, Run]) -> Figure:
         for axis, x in zip(axes, ("images", "seconds"), strict=True):
             axis.plot(train[x], smooth, color=color, linewidth=2, label=label)
             axis.plot(dev[x], dev["value"], color=color, linewidth=1.4, linestyle="--")
-            axis.set(xlabel="images seen" if x == "images" else "seconds of training")
+            axis.set(xlabel=_along(x))
             _log_scale(axis)
-    axes[0].set(ylabel="loss (nats per token)", title="bold: train, smoothed · dashed: dev")
+    axes[0].set(ylabel=say("loss (nats per token)"), title=say("bold: train, smoothed · dashed: dev"))
     for axis in axes:
         name_lines(axis)
     return figure
@@ -190,12 +196,12 @@ def single_curve(run_history: pd.DataFrame, title: str, color: str) -> Figure:
     train, dev = (loss_curve(run_history, split) for split in ("train", "dev"))
     axis.plot(train["images"], train["value"], color=color, alpha=0.15, linewidth=0.7)
     smooth = _smoothed(train)
-    axis.plot(train["images"], smooth, color=color, linewidth=2, label="train, smoothed")
-    axis.plot(dev["images"], dev["value"], color=color, linestyle="--", marker=".", label="dev")
+    axis.plot(train["images"], smooth, color=color, linewidth=2, label=say("train, smoothed"))
+    axis.plot(dev["images"], dev["value"], color=color, linestyle="--", marker=".", label=term("dev"))
     best = dev.loc[dev["value"].idxmin()]
-    axis.annotate(f"best dev {best['value']:.3f}", (best["images"], best["value"]), xytext=(0, 18),
+    axis.annotate(say("best dev {loss:.3f}", loss=best["value"]), (best["images"], best["value"]), xytext=(0, 18),
                   textcoords="offset points", ha="right", arrowprops={"arrowstyle": "-", "color": FAINT})  # fmt: skip
-    axis.set(title=title, xlabel="images seen", ylabel="loss (nats per token)")
+    axis.set(title=title, xlabel=say("images seen"), ylabel=say("loss (nats per token)"))
     axis.legend(frameon=False)
     return figure
 
@@ -204,11 +210,12 @@ def loss_bars(table: pd.DataFrame) -> Figure:
     """Best dev loss of every mapping and tuning, seeds as error bars; `table` is `runs.summary_table`."""
     figure, axis = _subplots(figsize=(8, 3.6))
     colors = {mapping: color_of(mapping) for mapping in table["mapping"].unique()}
+    table = table.assign(tuning=table["tuning"].map(term))
     sns.barplot(table, x="tuning", y="best_dev_loss", hue="mapping", palette=colors, ax=axis, errorbar=("pi", 100))
     for bars in axis.containers:
         if hasattr(bars, "patches"):
             axis.bar_label(bars, fmt="%.3f", fontsize=9, padding=2)
-    axis.set(title="Best dev loss", xlabel="how the language model was trained", ylabel="nats per token")
+    axis.set(title=say("Best dev loss"), xlabel=say("how the language model was trained"), ylabel=say("nats per token"))
     axis.grid(axis="x", visible=False)
     sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
     return figure
@@ -243,7 +250,7 @@ def histogram(values: Sequence[int], title: str, xlabel: str, ylabel: str) -> Fi
 def frequency_bars(counts: pd.Series, title: str, xlabel: str) -> Figure:
     """Horizontal bars of named counts."""
     figure, axis = _subplots(figsize=(8, 0.28 * len(counts) + 1))
-    axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color=SKY)
+    axis.barh([term(str(name)) for name in counts.index[::-1]], counts.to_numpy()[::-1], color=SKY)
     axis.set(title=title, xlabel=xlabel)
     axis.grid(axis="y", visible=False)
     return figure
@@ -257,14 +264,18 @@ def embedding_map(vectors: np.ndarray, labels: Sequence[str], title: str) -> Fig
     x, y = components.fit_transform(vectors).T
     share = components.explained_variance_ratio_
     figure, axis = _subplots(figsize=(8.5, 5))
+    labels = [term(label) for label in labels]
     names = sorted(set(labels))
     # Neighbouring colours of many are hard to tell apart, so they get different markers.
     markers = dict(zip(names, itertools.cycle(["o", "X", "^"]), strict=False))
     sns.scatterplot(
-        x=x, y=y, hue=list(labels), hue_order=names, style=list(labels), markers=markers, s=26, linewidth=0,
+        x=x, y=y, hue=labels, hue_order=names, style=list(labels), markers=markers, s=26, linewidth=0,
         palette="husl", ax=axis,
     )  # fmt: skip
-    axis.set(title=title, xlabel=f"component 1 ({share[0]:.0%} of variance)", ylabel=f"component 2 ({share[1]:.0%})")
+    axis.set(
+        title=title, xlabel=say("component 1 ({share:.0%} of variance)", share=share[0]),
+        ylabel=say("component 2 ({share:.0%})", share=share[1]),
+    )  # fmt: skip
     sns.move_legend(axis, "upper left", bbox_to_anchor=(1, 1), frameon=False, title=None)
     return figure
 
@@ -280,7 +291,7 @@ def similarity_matrix(vectors: np.ndarray, title: str) -> Figure:
         xticklabels=False,
         yticklabels=False,
         ax=axis,
-        cbar_kws={"label": "cosine"},
+        cbar_kws={"label": say("cosine")},
     )
     axis.set_title(title)
     return figure
@@ -295,10 +306,11 @@ def accuracy_heatmap(table: pd.DataFrame, title: str) -> Figure:
     Shares over few pictures are grey and say how many: colour is for what can be relied on.
     """
     figure, axis = _subplots(figsize=(8.5, 0.5 * len(table) + 1.4))
-    percent, pictures = table[ATTRIBUTES] * 100, table[[f"n_{name}" for name in ATTRIBUTES]].to_numpy()
+    percent = (table[ATTRIBUTES] * 100).rename(columns=term)
+    pictures = table[[f"n_{name}" for name in ATTRIBUTES]].to_numpy()
     few = pictures < ENOUGH_PICTURES
     sns.heatmap(percent, mask=few, annot=True, fmt=".0f", cmap="YlGnBu", vmin=0, vmax=100, ax=axis,
-                linewidths=1.5, cbar_kws={"label": "percent right"})  # fmt: skip
+                linewidths=1.5, cbar_kws={"label": say("percent right")})  # fmt: skip
     for row, column in zip(*np.nonzero(few), strict=True):
         axis.add_patch(Rectangle((column, row), 1, 1, facecolor="#eef1f4", edgecolor="white", linewidth=1.5))
         count = pictures[row, column]
@@ -315,14 +327,21 @@ def factor_bars(table: pd.DataFrame, title: str) -> Figure:
     widths = [len(rows) + 1 for _, rows in groups]
     figure, axes = _subplots(1, len(groups), figsize=(12, 3.6), sharey=True, width_ratios=widths, squeeze=False)
     for axis, (factor, rows) in zip(axes[0], groups, strict=True):
-        bars = axis.bar(rows["value"], rows["right"] * 100, color=BLUE, width=0.75)
+        values = [_of_factor(factor, value) for value in rows["value"]]
+        bars = axis.bar(values, rows["right"] * 100, color=BLUE, width=0.75)
         axis.bar_label(bars, [f"n={n}" for n in rows["pictures"]], fontsize=8, color=FAINT, rotation=90, padding=3)
-        axis.set(xlabel=factor, ylim=(0, 118), yticks=range(0, 101, 25))
+        axis.set(xlabel=term(factor), ylim=(0, 118), yticks=range(0, 101, 25))
         axis.tick_params(axis="x", rotation=90 if rows["value"].str.len().max() > 3 else 0)
         axis.grid(axis="x", visible=False)
-    axes[0, 0].set(ylabel="captions wholly right (%)")
+    axes[0, 0].set(ylabel=say("captions wholly right (%)"))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     return figure
+
+
+def _of_factor(factor: str, value: str) -> str:
+    """The name of a value: by itself, or of a factor, for what is left of another is not what is right."""
+    told = term(f"{factor} {value}")
+    return term(value) if told == f"{factor} {value}" else told
 
 
 def confusion_bars(pairs: pd.Series, title: str) -> Figure:
@@ -330,9 +349,10 @@ def confusion_bars(pairs: pd.Series, title: str) -> Figure:
     if pairs.empty:
         figure, axis = _subplots(figsize=(8, 1.2))
         axis.axis("off")
-        axis.text(0, 0.5, f"{title}: none", fontsize=12)
+        axis.text(0, 0.5, say("{title}: none", title=title), fontsize=12)
         return figure
-    return frequency_bars(pairs, title, "captions")
+    told = pairs.rename(lambda pair: " → ".join(map(term, pair.split(" → "))))
+    return frequency_bars(told, title, say("captions"))
 
 
 # --- decoding ------------------------------------------------------------------------------------------------------
@@ -357,7 +377,7 @@ def quality_against_diversity(table: pd.DataFrame, quality: str, variety: str) -
             name, (x[name], y[name]), xytext=(1.02, level), textcoords=("axes fraction", "data"), fontsize=9,
             va="center", annotation_clip=False, arrowprops={"arrowstyle": "-", "color": "#d5dbe1"},
         )  # fmt: skip
-    axis.set(title="Quality against diversity", xlabel=variety, ylabel=quality)
+    axis.set(title=say("Quality against diversity"), xlabel=term(variety), ylabel=term(quality))
     return figure
 
 
@@ -366,7 +386,7 @@ def grid_heatmaps(grids: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = _subplots(1, len(grids), figsize=(5.4 * len(grids), 3.2), squeeze=False)
     for axis, (name, grid) in zip(axes[0], grids.items(), strict=True):
         sns.heatmap(grid.astype(float), annot=True, fmt=".2f", cmap="YlGnBu", ax=axis, linewidths=1.5, cbar=False)
-        axis.set(title=name)
+        axis.set(title=term(name))
         axis.tick_params(axis="y", rotation=0)
     return figure
 
@@ -376,7 +396,7 @@ def token_similarity_heatmaps(panels: dict[str, tuple[np.ndarray, list[str]]]) -
     figure, axes = _subplots(1, len(panels), figsize=(5.6 * len(panels), 4.8), squeeze=False)
     for axis, (title, (cosines, tokens)) in zip(axes[0], panels.items(), strict=True):
         sns.heatmap(cosines, cmap="mako", vmin=min(0.0, float(cosines.min())), vmax=1, square=True, ax=axis,
-                    xticklabels=tokens, yticklabels=tokens, cbar_kws={"label": "cosine"})  # fmt: skip
+                    xticklabels=tokens, yticklabels=tokens, cbar_kws={"label": say("cosine")})  # fmt: skip
         axis.set_title(title)
         axis.tick_params(axis="x", rotation=0 if max(map(len, tokens)) == 1 else 90)
         axis.tick_params(axis="y", rotation=0)
@@ -393,8 +413,9 @@ def next_token_bars(probabilities: pd.Series, top_k: int, top_p: float, context:
     axis.set_xticks(range(len(top)), top.index, fontsize=11 if not "".join(top.index).isascii() else 9)
     for place, label, color in ((top_k, f"top-k {top_k}", RED), (nucleus, f"top-p {top_p}", BLUE)):
         if place <= len(top):
-            axis.axvline(place - 0.5, color=color, linestyle="--", linewidth=1.5, label=f"{label} ends here")
-    axis.set(title=f"What may come after “{context}”", ylabel="probability")
+            told = say("{cut} ends here", cut=label)
+            axis.axvline(place - 0.5, color=color, linestyle="--", linewidth=1.5, label=told)
+    axis.set(title=say("What may come after “{context}”", context=context), ylabel=say("probability"))
     axis.grid(axis="x", visible=False)
     axis.legend(frameon=False)
     return figure
@@ -404,6 +425,6 @@ def loss_line(states: pd.DataFrame, title: str) -> Figure:
     """The loss of a pretraining; `states` has step and loss."""
     figure, axis = _subplots(figsize=(8, 3.2))
     axis.plot(states["step"], states["loss"], color=BLUE, linewidth=2)
-    axis.set(title=title, xlabel="step", ylabel="loss")
+    axis.set(title=title, xlabel=say("step"), ylabel=say("loss"))
     _log_scale(axis)
     return figure

@@ -10,6 +10,7 @@ from clipcap_lib.corpus.corpus import load_corpus
 from clipcap_lib.reporting import charts, figures
 from clipcap_lib.reporting.cards import as_html, caption_cards
 from clipcap_lib.runs import Run
+from clipcap_lib.wording import say
 
 CHARTED = 12  # curves that can still be told apart
 EXAMPLES = 3
@@ -27,7 +28,9 @@ def first_screen(runs: Sequence[Run]) -> dict[str, Any]:
     figures.use_style()
     return {
         "chart": charts.embed(charts.loss_curves(chosen), "curves"), "vega": charts.script(),
-        "still": Markup(as_html(figures.learning_curves(chosen), "Loss curves of the runs against images seen")),
+        "still": Markup(
+            as_html(figures.learning_curves(chosen), say("Loss curves of the runs against images seen"))
+        ),
         "charted": [{"label": run.label, "color": figures.color_of(run.params["mapping"])} for run in chosen],
         "left_out": len(runs) - len(chosen), "examples": _examples(ranked[0], ranked[-1]),
     }  # fmt: skip

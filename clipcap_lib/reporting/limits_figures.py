@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from clipcap_lib.analysis.limits import LimitsStudy, describe_arm
 from clipcap_lib.reporting.figures import CYCLE, FAINT, INK, _log_scale, _subplots, color_of
+from clipcap_lib.wording import say, term
 
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
@@ -25,12 +26,12 @@ def rate_curves(study: LimitsStudy) -> Figure:
             axis.plot(rates, losses.to_numpy(), label=arm, **style)
             best = losses.to_numpy().argmin()
             axis.plot(rates[best], losses.iloc[best], **(style | {"markersize": 11, "markerfacecolor": "none"}))
-        axis.set(xlabel="learning rate", xscale="log")
+        axis.set(xlabel=say("learning rate"), xscale="log")
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.legend(frameon=False, fontsize=8)
-    axes[0].set(ylabel="best dev loss (nats per token)")
-    figure.suptitle("Mean over seeds; the ring marks each arm's best rate", fontsize=10, color=FAINT)
+    axes[0].set(ylabel=say("best dev loss (nats per token)"))
+    figure.suptitle(say("Mean over seeds; the ring marks each arm's best rate"), fontsize=10, color=FAINT)
     return figure
 
 
@@ -45,14 +46,14 @@ def scaling_curves(study: LimitsStudy) -> Figure:
         _band(axes[0], rows, "best_dev_loss", mapping, line, label=", ".join(map(str, [mapping, *chosen])))
         _band(axes[1], rows, "right", mapping, line)
     for axis in axes:
-        axis.set(xlabel="training pictures", xscale="log", xticks=study.values("used_images"))
+        axis.set(xlabel=say("training pictures"), xscale="log", xticks=study.values("used_images"))
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.xaxis.set_minor_locator(ticker.NullLocator())
     _log_scale(axes[0])
-    axes[0].set(ylabel="best dev loss (nats per token)")
-    axes[1].set(ylabel="captions wholly right (%)")
+    axes[0].set(ylabel=say("best dev loss (nats per token)"))
+    axes[1].set(ylabel=say("captions wholly right (%)"))
     axes[0].legend(frameon=False, fontsize=9)
-    figure.suptitle("Line: mean over seeds · band: lowest to highest seed", fontsize=10, color=FAINT)
+    figure.suptitle(say("Line: mean over seeds · band: lowest to highest seed"), fontsize=10, color=FAINT)
     return figure
 
 
@@ -75,7 +76,7 @@ def factorial_dots(study: LimitsStudy) -> Figure:
         for row, arm in enumerate(order):
             mean = table.loc[table["arm"] == arm, "best_dev_loss"].mean()
             axis.plot([mean, mean], [row - 0.3, row + 0.3], color=INK, linewidth=2)
-        axis.set(xlabel="best dev loss (nats per token)", ylabel="")
+        axis.set(xlabel=say("best dev loss (nats per token)"), ylabel="")
     return figure
 
 
@@ -91,9 +92,9 @@ def attribute_bars(study: LimitsStudy, factor: str = "features") -> Figure:
     for axis, chosen in zip(axes.flat, groups, strict=False):
         part = study.where(**dict(zip(others, chosen, strict=True)))
         shares = {value: part.where(**{factor: value}).captions().mean() * 100 for value in part.values(factor)}
-        table = pd.DataFrame(shares)
+        table = pd.DataFrame(shares).rename(index=term)
         table.plot.bar(ax=axis, color=CYCLE, width=0.8, legend=axis is axes.flat[0])
-        axis.set(title=", ".join(map(str, chosen)), ylim=(0, 100), ylabel="right (%)")
+        axis.set(title=", ".join(map(str, chosen)), ylim=(0, 100), ylabel=say("right (%)"))
         axis.title.set_fontsize(10)
         axis.tick_params(axis="x", rotation=35)
         axis.grid(axis="x", visible=False)
@@ -110,7 +111,7 @@ def _panels(
     size = (5.6 * len(values), 1.4 + height * arms if height else 4.4)
     figure, axes = _subplots(1, len(values), figsize=size, sharey=sharey, squeeze=False)
     for axis, value in zip(axes[0], values, strict=True):
-        axis.set(title=f"language model {value}" if value else "")
+        axis.set(title=say("language model {tuning}", tuning=term(value)) if value else "")
     return figure, list(axes[0]), parts
 
 

@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from clipcap_lib.files import replacing
 from clipcap_lib.reporting.chinese_font import font_face
+from clipcap_lib.reporting.language import html_language
+from clipcap_lib.wording import say, term
 
 TEMPLATES = files("clipcap_lib.reporting") / "templates"
 
@@ -38,4 +40,12 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=loader(), autoescape=True, undefined=jinja2.StrictUndefined)
     # As they are: the characters of a style or a script are not HTML.
     environment.globals["verbatim"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    environment.globals |= {"say": _said, "term": term, "html_language": html_language}
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # or the font is not cut to what a script says
     return environment
+
+
+def _said(english: str, **values: Any) -> Markup:
+    """A sentence of a template: HTML itself, unlike the values in it."""
+    sentence = Markup(say(english))
+    return sentence.format(**values) if values else sentence

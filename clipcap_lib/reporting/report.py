@@ -13,20 +13,17 @@ from clipcap_lib.emoji.scenes import ATTRIBUTION
 from clipcap_lib.files import claimed
 from clipcap_lib.reporting.caption_browser import caption_browser
 from clipcap_lib.reporting.first_screen import first_screen
-from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, notebook_html, notebook_parts
+from clipcap_lib.reporting.language import language_of_reports, speaking
+from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, cells_to_read, notebook_html, notebook_parts
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.reporting.runs_page import write_runs_page
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
 from clipcap_lib.runs import Run, loss_curve, read_json, read_run, write_json
 from clipcap_lib.settings import WITHOUT_EFFECT
+from clipcap_lib.wording import say, term
 
-QUESTIONS = {
-    "04_mlp_vs_bert": "Does an MLP really learn faster and better than BERT, or was it the tuning of GPT-2?",
-    "05_decoding": "Which decoding writes the best captions, and at what cost?",
-    "06_results": "What do the captions get right, and what do the learned prefixes mean?",
-    "08_what_limits": "What limits ClipCap: the vector, the bridge or the data?",
-}
+QUESTIONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "08_what_limits")  # notebooks that answer one
 PAGES = ("01_data_preparation", "02_feature_extraction", "03_train", "07_explore")  # of their own
 INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
 
@@ -35,7 +32,17 @@ def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path)
     """Write `reports/<experiment>/index.html` and refresh `reports/index.html`; return the former.
 
     The page holds every figure and table itself and opens without a network; failed notebooks are named with the cell.
+    It speaks the experiment's language.
     """
+    with speaking(_language(experiment)):
+        return _write_report(experiment, outcomes, reports)
+
+
+def _language(experiment: Experiment) -> str:
+    return experiment.report_language or experiment.data.language
+
+
+def _write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path) -> Path:
     folder = reports / experiment.name
     scenes = experiment.data.corpus == "emoji-scenes"
     for outcome in outcomes:
@@ -71,31 +78,42 @@ def _write_captions(experiment: Experiment, outcomes: list[Outcome], runs: list[
 
 
 def write_index(reports: Path) -> Path:
-    """Write `reports/index.html` over every experiment that has been run."""
+    """Write `reports/index.html` over every experiment that has been run, in the language that they share."""
     rows = [read_json(path) for path in sorted(reports.glob("*/experiment.json"))]
-    return write_page(
-        reports / "index.html", "index.html.j2", title="ClipCap Workbench: experiments", experiments=rows,
-        runs_page="runs.html" if (reports / "runs.html").exists() else None,
-    )  # fmt: skip
+    with speaking(language_of_reports(reports)):
+        return write_page(
+            reports / "index.html", "index.html.j2", title=say("ClipCap Workbench: experiments"), experiments=rows,
+            runs_page="runs.html" if (reports / "runs.html").exists() else None,
+        )  # fmt: skip
+
+
+def _questions() -> dict[str, str]:
+    """What each of `QUESTIONS` answers."""
+    return {
+        "04_mlp_vs_bert": say("Does an MLP really learn faster and better than BERT, or was it the tuning of GPT-2?"),
+        "05_decoding": say("Which decoding writes the best captions, and at what cost?"),
+        "06_results": say("What do the captions get right, and what do the learned prefixes mean?"),
+        "08_what_limits": say("What limits ClipCap: the vector, the bridge or the data?"),
+    }
 
 
 def _answers(summaries: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """What the notebooks found, by the question that each was asked."""
-    found = {question: summaries.get(name, {}).get("findings", []) for name, question in QUESTIONS.items()}
+    found = {question: summaries.get(name, {}).get("findings", []) for name, question in _questions().items()}
     return [{"question": question, "first": said[0], "rest": said[1:]} for question, said in found.items() if said]
 
 
 def _section(outcome: Outcome, scenes: bool) -> dict[str, Any]:
     title = _title(outcome)
     parts = notebook_parts(outcome.job.folder / "notebook.ipynb", scenes)
-    shown = [part for part in parts if part.title != FOR_NOTEBOOKS]
-    return {"id": outcome.job.name, "title": title, "short": re.split("[:?]", title)[0], "parts": shown}
+    shown = [part for part in parts if part.english != FOR_NOTEBOOKS]
+    return {"id": outcome.job.name, "title": title, "short": re.split("[:?：？]", title)[0], "parts": shown}
 
 
 def _title(outcome: Outcome) -> str:
     if outcome.job.notebook == "03_train":
-        return f"Training run {outcome.job.name}"
-    first = nbformat.read(outcome.job.folder / "notebook.ipynb", as_version=4).cells[0].source
+        return say("Training run {name}", name=outcome.job.name)
+    first = cells_to_read(nbformat.read(outcome.job.folder / "notebook.ipynb", as_version=4))[0].source
     return first.splitlines()[0].lstrip("# ").strip()
 
 
@@ -126,7 +144,7 @@ def _link(job_folder: Path, folder: Path) -> str | None:
 def _job_row(outcome: Outcome, folder: Path) -> dict[str, Any]:
     good = outcome.finished
     link = _link(outcome.job.folder if good else partial_folder(outcome.job), folder)
-    status = "done" if good else f"{outcome.status}: {outcome.error}"
+    status = term("done") if good else say("{status}: {error}", status=term(outcome.status), error=outcome.error)
     return {
         "name": outcome.job.name,
         "status": status,
@@ -154,7 +172,8 @@ def _reading(outcome: Outcome, folder: Path) -> str | None:
 def _counts(outcomes: list[Outcome]) -> str:
     good = sum(outcome.finished for outcome in outcomes)
     minutes = sum(outcome.seconds for outcome in outcomes) / 60
-    return f"{good} of {len(outcomes)} notebooks done, {minutes:.1f} minutes of work, side by side counted each."
+    counts = {"good": good, "all": len(outcomes), "minutes": minutes}
+    return say("{good} of {all} notebooks done, {minutes:.1f} minutes of work, side by side counted each.", **counts)
 
 
 def _provenance(runs: list[Run]) -> dict[str, Any] | None:
@@ -166,7 +185,8 @@ def _index_row(
 ) -> dict[str, Any]:
     best = min(runs, key=lambda run: run.summary["best_dev_loss"], default=None)
     return {
-        "name": experiment.name, "title": experiment.title, "failures": failures, "runs": len(runs),
+        "name": experiment.name, "title": experiment.title, "language": _language(experiment),
+        "failures": failures, "runs": len(runs),
         "best_run": best.name if best else None, "best_dev_loss": best.summary["best_dev_loss"] if best else None,
         "written": _today(),
         "answer": answers[0]["first"] if answers else None,

@@ -11,7 +11,9 @@ from markupsafe import Markup
 from clipcap_lib.analysis.all_runs import all_runs
 from clipcap_lib.reporting import charts
 from clipcap_lib.reporting.figures import BLACK, BLUE
+from clipcap_lib.reporting.language import language_of_reports, speaking
 from clipcap_lib.reporting.page import write_page
+from clipcap_lib.wording import say, spoken, term
 
 MEASURES = ["best_dev_loss", "right", "right_low", "right_high", "steps", "seconds", "trainable_parameters"]
 NOT_SETTINGS = {"experiment", "run", "commit", "ended", *MEASURES}
@@ -19,16 +21,27 @@ LOSS = "best dev loss"
 
 
 def write_runs_page(reports: Path) -> Path:
-    """Write the page over all finished runs in a folder of reports; return its path."""
+    """Write the page over all finished runs in a folder of reports, in the language they share; return its path."""
+    with speaking(language_of_reports(reports)):
+        return _write_runs_page(reports)
+
+
+def _write_runs_page(reports: Path) -> Path:
     table = all_runs(reports)
     settings = [column for column in table if column not in NOT_SETTINGS]
     studied = sweeps(table, settings)
     drawn = {"parallel": _parallel(studied), "single": _single(studied)} if len(studied) else {}
     return write_page(
-        reports / "runs.html", "runs.html.j2", title="All runs", columns=list(table), settings=settings,
+        reports / "runs.html", "runs.html.j2", title=say("All runs"), columns=list(table), settings=settings,
         rows=_as_data(table), charts={name: charts.embed(chart, name) for name, chart in drawn.items()},
         vega=charts.script() if drawn else "", measures=MEASURES,
+        names={name: _column_name(name) for name in [*table, *MEASURES, "runs"]},
     )  # fmt: skip
+
+
+def _column_name(name: str) -> str:
+    """How a column is headed."""
+    return name.replace("_", " ") if spoken() == "en" else term(name)
 
 
 def _as_data(table: pd.DataFrame) -> Markup:
@@ -59,7 +72,7 @@ def _axis(runs: pd.DataFrame, name: str) -> pd.DataFrame:
         told = runs[name].map(_word)
         order = sorted(told.unique(), key=_by_number)
         place = told.map({value: at / max(len(order) - 1, 1) for at, value in enumerate(order)})
-    shown = LOSS if name == "best_dev_loss" else name.replace("_", " ")
+    shown = term(LOSS) if name == "best_dev_loss" else _column_name(name)
     return pd.DataFrame({"run": runs["run"], "setting": shown, "value": told, "place": place.astype(float).round(4),
                          "loss": runs["best_dev_loss"]})  # fmt: skip
 
@@ -77,15 +90,15 @@ def _by_number(value: str) -> tuple[float, str]:
 
 def _parallel(table: pd.DataFrame) -> alt.LayerChart:
     """A line a run across the axes of all settings to its loss; the darkest lines are the lowest losses."""
-    settings = dict.fromkeys(table.loc[table["setting"] != LOSS, "setting"])
-    axis = alt.X("setting:N", sort=[*settings, LOSS], title=None, axis=alt.Axis(labelAngle=0, grid=True))
+    settings = dict.fromkeys(table.loc[table["setting"] != term(LOSS), "setting"])
+    axis = alt.X("setting:N", sort=[*settings, term(LOSS)], title=None, axis=alt.Axis(labelAngle=0, grid=True))
     high = alt.Y("place:Q", axis=None)
     base = alt.Chart(table).transform_filter("datum.experiment == experiment").encode(axis, high)
-    color = alt.Color("loss:Q", title=LOSS, scale=alt.Scale(scheme="viridis"))
+    color = alt.Color("loss:Q", title=term(LOSS), scale=alt.Scale(scheme="viridis"))
     lines = base.mark_line(opacity=0.7, strokeWidth=1.6).encode(color, detail="run:N", tooltip=_told())
     text = {"align": "left", "dx": 6, "fontSize": 11}
     behind = base.mark_text(**text, stroke="white", strokeWidth=3, strokeOpacity=0.9)  # readable across lines
-    values = [each.transform_filter(alt.datum.setting != LOSS).encode(text="value:N")
+    values = [each.transform_filter(alt.datum.setting != term(LOSS)).encode(text="value:N")
               for each in (behind, base.mark_text(**text))]  # fmt: skip
     return alt.layer(lines, *values).add_params(_experiment(table)).properties(width="container", height=340)
 
@@ -94,18 +107,18 @@ def _single(table: pd.DataFrame) -> alt.FacetChart:
     """For each setting a dot a run, its loss over its value; a line is the mean of a value."""
     value, loss = alt.X("value:N", title=None, axis=alt.Axis(labelAngle=0)), alt.Scale(zero=False)
     points = alt.Chart().mark_circle(size=36, opacity=0.55, color=BLUE)
-    points = points.encode(value, alt.Y("loss:Q", title=LOSS, scale=loss), tooltip=_told())
+    points = points.encode(value, alt.Y("loss:Q", title=term(LOSS), scale=loss), tooltip=_told())
     means = alt.Chart().mark_tick(thickness=2.5, size=26, color=BLACK).encode(value, alt.Y("mean(loss):Q"))
-    layered = alt.layer(points, means, data=table[table["setting"] != LOSS]).properties(width=220, height=220)
+    layered = alt.layer(points, means, data=table[table["setting"] != term(LOSS)]).properties(width=220, height=220)
     facets = layered.facet(facet=alt.Facet("setting:N", title=None), columns=4)
     chosen = facets.transform_filter("datum.experiment == experiment").add_params(_experiment(table))
     return chosen.resolve_scale(x="independent")
 
 
 def _told() -> list[alt.Tooltip]:
-    return [alt.Tooltip("run:N"), alt.Tooltip("loss:Q", format=".4f")]
+    return [alt.Tooltip("run:N", title=term("run")), alt.Tooltip("loss:Q", format=".4f", title=term("loss"))]
 
 
 def _experiment(table: pd.DataFrame) -> alt.Parameter:
     names = sorted(table["experiment"].unique())
-    return alt.param("experiment", value=names[0], bind=alt.binding_select(options=names, name="experiment "))
+    return alt.param("experiment", value=names[0], bind=alt.binding_select(options=names, name=say("experiment ")))

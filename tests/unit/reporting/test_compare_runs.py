@@ -77,7 +77,7 @@ def test_only_a_fall_beyond_the_tolerance_is_worse_and_only_an_interval_without_
 def test_what_may_be_chance_is_said_and_fails_only_where_asked(tmp_path, monkeypatch, metrics, strict, code):
     found = Comparison([], ["a", "b"], DELTAS[DELTAS["metric"].isin(metrics)])
     monkeypatch.setattr(compare, "compare", lambda runs: found)
-    monkeypatch.setattr(compare, "write_comparison", lambda found, output: output)
+    monkeypatch.setattr(compare, "write_comparison", lambda found, output, language: output)
     command = ["compare", "a", "b", "--output", str(tmp_path / "page.html"), *(["--strict"] if strict else [])]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == code, result.output
@@ -87,7 +87,7 @@ def test_what_may_be_chance_is_said_and_fails_only_where_asked(tmp_path, monkeyp
 
 def test_a_comparison_for_a_pull_request(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "compare", lambda runs: Comparison([], ["a", "b"], DELTAS))
-    monkeypatch.setattr(compare, "write_comparison", lambda found, output: output)
+    monkeypatch.setattr(compare, "write_comparison", lambda found, output, language: output)
     command = ["compare", "a", "b", "--output", str(tmp_path / "page.html")]
     lines = CliRunner().invoke(app, [*command, "--md"]).output.splitlines()
     assert lines[0].startswith("| run | metric | a | value | difference")

@@ -1,0 +1,43 @@
+"""In which language a page speaks: an experiment's, or the one that all it shows have in common."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from clipcap_lib.runs import read_json
+from clipcap_lib.wording import speak, spoken
+
+HTML_LANGUAGES = {"zh": "zh-CN"}
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Say everything in a language, and afterwards, even after an error, in the one before."""
+    before = spoken()
+    speak(language)
+    try:
+        yield
+    finally:
+        speak(before)
+
+
+def html_language() -> str:
+    """The language spoken, as the `lang` of a page names it."""
+    return HTML_LANGUAGES.get(spoken(), spoken())
+
+
+def shared(languages: Iterable[str]) -> str:
+    """The language that all have in common; English where they differ, and of none."""
+    found = set(languages)
+    return found.pop() if len(found) == 1 else "en"
+
+
+def language_of_reports(reports: Path) -> str:
+    """The language that all experiments in a folder of reports share; an older report tells of none, and is English."""
+    return shared(read_json(path).get("language", "en") for path in sorted(reports.glob("*/experiment.json")))
+
+
+def language_of_params(params: dict[str, Any]) -> str:
+    """The language in which a run is told of: its report's, or else that of its captions."""
+    return params.get("report_language") or params.get("language") or "en"
