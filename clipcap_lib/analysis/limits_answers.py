@@ -29,8 +29,15 @@ from clipcap_lib.wording import say, term
 def conclude_limits(study: LimitsStudy) -> list[str]:
     """Sentences that say what limits these runs, each arm at its best learning rate; what may be chance is said."""
     best = study.at_best_rates()
-    sentences = [said for answer in (_data, _vector, _bridge) for said in answer(best)]
+    told = [list(answer(best)) for answer in (_data, _vector, _bridge)]
+    sentences = [said[0] for said in told if said] + [each for said in told for each in said[1:]]
     return [*(sentences or [_ranking(best)]), _basis(best), *_best_rates(study), *_equal_time(best)]
+
+
+def limits_answers(study: LimitsStudy) -> list[str]:
+    """A sentence for each question that the runs answer, with its intervals: the data, the vector, the bridge."""
+    best = study.at_best_rates()
+    return [said[0] for answer in (_data, _vector, _bridge) if (said := list(answer(best)))]
 
 
 # --- the data ------------------------------------------------------------------------------------------------------
@@ -135,49 +142,59 @@ def _duel(study: LimitsStudy, factor: str, usual: str, other: str, what: str) ->
     changes = {context: change for context, pair in parts.items() if (change := _change(*pair))}
     if not changes:
         return
-    better = [context for context, change in changes.items() if change.clear and change.by < 0]
-    worse = [context for context, change in changes.items() if change.clear and change.by > 0]
-    yield _verdict(what, other, len(changes), better, worse)
+    yield _verdict(what, other, changes)
     for context, change in changes.items():
         told = {"losses": _told(usual, other, change), "captions": _captions(*parts[context])}
         yield _within(context, say("{losses}; {captions}.", **told))
 
 
-def _verdict(what: str, other: str, total: int, better: list[str], worse: list[str]) -> str:
-    """In how many contexts another value is clearly better."""
-    names = {"what": what, "other": other}
+def _verdict(what: str, other: str, changes: dict[str, Change]) -> str:
+    """In how many contexts another value is clearly better, with the difference of the losses in each."""
+    better = {context: change for context, change in changes.items() if change.clear and change.by < 0}
+    worse = {context: change for context, change in changes.items() if change.clear and change.by > 0}
+    rest = {context: change for context, change in changes.items() if not change.clear}
     if not better and not worse:
         return say(
-            "{what} does not limit these runs as far as they show: no change to {other} is more than chance may do.",
-            **names,
-        )
-    told = [_lower(len(better), total, other, _named(better))] if better else []
-    told += [_higher(len(worse), total, _named(worse))] if worse else []
-    if rest := total - len(better) - len(worse):
-        told.append(say("and in {rest} the difference may be chance", rest=rest))
+            "{what} does not limit these runs as far as they show: no change to {other} is more than chance may do "
+            "({contexts}).",
+            what=what, other=other, contexts=_measured(rest),
+        )  # fmt: skip
+    counts = {"total": len(changes), "other": other}
+    told = [_lower(len(better), **counts, contexts=_measured(better))] if better else []
+    told += [_higher(len(worse), **counts, contexts=_measured(worse))] if worse else []
+    if rest:
+        told.append(_unclear(len(rest), _measured(rest)))
     if better:
         return say("{what} limits these runs: {comparisons}.", what=what, comparisons=in_a_row(told))
     return say("{what} does not limit these runs: {comparisons}.", what=what, comparisons=in_a_row(told))
 
 
 def _lower(count: int, total: int, other: str, contexts: str) -> str:
-    counts = {"count": count, "total": total, "other": other}
-    if not contexts:
-        return say("in {count} of {total} comparisons {other} has the lower dev loss", **counts)
     return say(
-        "in {count} of {total} comparisons {other} has the lower dev loss ({contexts})", **counts, contexts=contexts
-    )
+        "in {count} of {total} comparisons {other} has the lower dev loss ({contexts})",
+        count=count, total=total, other=other, contexts=contexts,
+    )  # fmt: skip
 
 
-def _higher(count: int, total: int, contexts: str) -> str:
-    if not contexts:
-        return say("in {count} of {total} the higher", count=count, total=total)
-    return say("in {count} of {total} the higher ({contexts})", count=count, total=total, contexts=contexts)
+def _higher(count: int, total: int, other: str, contexts: str) -> str:
+    return say(
+        "in {count} of {total} {other} has the higher ({contexts})",
+        count=count, total=total, other=other, contexts=contexts,
+    )  # fmt: skip
 
 
-def _named(contexts: list[str]) -> str:
-    """The contexts that have a name, one after the other."""
-    return apart([context for context in contexts if context])
+def _unclear(count: int, contexts: str) -> str:
+    return say("in {count} the difference may be chance ({contexts})", count=count, contexts=contexts)
+
+
+def _measured(changes: dict[str, Change]) -> str:
+    """The difference of the losses in each context, with its interval where there are several seeds."""
+    return apart([_by(context, change) for context, change in changes.items()])
+
+
+def _by(context: str, change: Change) -> str:
+    by = say("{context}: {by}", context=context, by=f"{change.by:+.3f}") if context else f"{change.by:+.3f}"
+    return in_a_row([by, interval_text(change.interval, form="+z.3f")]) if change.interval else by
 
 
 def _told(usual: str, other: str, change: Change) -> str:
