@@ -4,7 +4,7 @@ import base64
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -53,14 +53,9 @@ def notebook_parts(path: Path, scenes: bool = True) -> list[Part]:
         output.get("data", {}).pop("image/svg+xml", None)  # for slides; a page shows the picture
     soup = BeautifulSoup(_exporter().from_notebook_node(notebook)[0], "html.parser")
     numbers = _numbers(notebook)
-    groups = [(cells, cells[0].find("h2")) for cells in _by_heading(soup)]
-    titles = [heading.get_text(strip=True) if heading else "" for _, heading in groups]
-    known = [english.get(title, title) for title in titles]
-    ids = [_id(path.parent.name, title, place) for place, title in enumerate(known, start=1)]
-    return [
-        _part(cells, heading, Part(name, title, Markup(), False, title_in_english), numbers)
-        for (cells, heading), name, title, title_in_english in zip(groups, ids, titles, known, strict=True)
-    ]
+    groups = enumerate(_by_heading(soup), start=1)
+    name = path.parent.name
+    return [_part(cells, f"{name}-part-{place}", name, english, numbers) for place, cells in groups]
 
 
 def cells_to_read(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -87,12 +82,6 @@ def _english_titles(notebook: nbformat.NotebookNode) -> dict[str, str]:
 def _titles(cell: nbformat.NotebookNode) -> list[str]:
     """The headings of level 2 of a cell, as a page shows their text."""
     return [re.sub(r"[*`]", "", title).strip() for title in re.findall(r"^## (.*)$", cell.source, flags=re.MULTILINE)]
-
-
-def _id(notebook: str, title: str, place: int) -> str:
-    """The name of a part in the page's address: its English title, or its place where it has none to write there."""
-    name = "-".join(re.findall(r"\w+", f"{notebook} {title}".lower()))
-    return name if name.isascii() else f"{notebook}-part-{place}"
 
 
 def notebook_figures(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -136,17 +125,21 @@ def _by_heading(soup: BeautifulSoup) -> list[list[Tag]]:
     return [cells for cells in groups if any(cell.get_text(strip=True) or cell.find("img") for cell in cells)]
 
 
-def _part(cells: list[Tag], heading: Tag | None, part: Part, numbers: dict[str, str]) -> Part:
-    """The part with its body, made of its cells."""
+def _part(cells: list[Tag], place: str, notebook: str, titles: dict[str, str], numbers: dict[str, str]) -> Part:
+    heading = cells[0].find("h2")
+    title = heading.get_text(strip=True) if heading else ""
+    english = titles.get(title, title)
+    name = "-".join(re.findall(r"\w+", f"{notebook} {english}".lower()))
+    name = name if name.isascii() else place  # an address is written in ASCII
     for cell in cells:
         _translate_tables(cell)
         for tag in cell.find_all(re.compile("^h[2-5]$")):
             tag.name = f"h{int(tag.name[1]) + 1}"  # the page's own headings stand above
         for image in cell.find_all("img"):
-            _frame(image, part, numbers)
+            _frame(image, title, english, numbers)
     if heading:
-        heading["id"] = part.id
-    return replace(part, body=Markup("\n".join(map(str, cells))), wide=any(map(_is_wide, cells)))
+        heading["id"] = name
+    return Part(name, title, Markup("\n".join(map(str, cells))), any(map(_is_wide, cells)), english)
 
 
 def _translate_tables(cell: Tag) -> None:
@@ -161,18 +154,18 @@ def _translate_tables(cell: Tag) -> None:
                     found.string = told
 
 
-def _frame(image: Tag, part: Part, numbers: dict[str, str]) -> None:
+def _frame(image: Tag, title: str, english: str, numbers: dict[str, str]) -> None:
     """Describe a figure by its heading, let it open large, and give the numbers it draws to download."""
     drawn = image["src"].partition(",")[2]
     if not image.get("alt") or image["alt"].startswith("No description"):
-        image["alt"] = say("Figure: {title}", title=part.title or say("of this notebook"))
+        image["alt"] = say("Figure: {title}", title=title or say("of this notebook"))
     if not image["src"].startswith("data:image/png"):
         return  # a picture of the corpus
     frame = image.wrap(BeautifulSoup("", "html.parser").new_tag("figure"))
     image.wrap(BeautifulSoup("", "html.parser").new_tag("button", attrs={"type": "button", "class": "zoom"}))
     if drawn in numbers:
         data = base64.b64encode(numbers[drawn].encode()).decode()
-        name, said = f"{part.english or 'of this notebook'}.csv", say("data (CSV)")
+        name, said = f"{english or 'of this notebook'}.csv", say("data (CSV)")
         link = f'<figcaption><a download="{name}" href="data:text/csv;base64,{data}">{said}</a></figcaption>'
         frame.append(BeautifulSoup(link, "html.parser"))
 
