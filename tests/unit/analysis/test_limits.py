@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from clipcap_lib.analysis.limits import LimitsStudy
-from clipcap_lib.analysis.limits_answers import conclude_limits
+from clipcap_lib.analysis.limits_answers import conclude_limits, limits_answers
 from clipcap_lib.reporting import limits_figures
 from clipcap_lib.runs import Run
 from clipcap_lib.settings import Data, Decoding, Models, TrainingSettings
@@ -112,10 +112,10 @@ def test_a_lead_that_differs_by_seed_may_be_chance():
 
 
 def test_the_bottleneck_is_named_with_its_attributes():
-    headline, *rest = conclude_limits(LimitsStudy.of(factorial({"prefix": 0.8, "cross-attention": 0.9}, counts=0.7)))
+    headline, _, *rest = conclude_limits(LimitsStudy.of(factorial({"prefix": 0.8, "cross-attention": 0.9}, counts=0.7)))
     assert headline == (
         "The pooled vector limits these runs: in 2 of 2 comparisons grid has the lower dev loss "
-        "(prefix; cross-attention)."
+        "(prefix: -0.080, 95 % interval -0.080 to -0.080; cross-attention: -0.040, 95 % interval -0.040 to -0.040)."
     )
     assert rest[0].startswith("With prefix, grid has a dev loss of 0.320 against 0.400 with pooled (difference -0.080")
     assert "name the count rightly in 70% against 50% of 400 pictures (+20 points" in rest[0]
@@ -123,8 +123,11 @@ def test_the_bottleneck_is_named_with_its_attributes():
 
 
 def test_no_difference_is_a_result():
-    headline, first, *_ = conclude_limits(LimitsStudy.of(factorial({"prefix": 1.0, "cross-attention": 1.0})))
+    study = LimitsStudy.of(factorial({"prefix": 1.0, "cross-attention": 1.0}))
+    headline, other, first, *_ = conclude_limits(study)
+    assert limits_answers(study) == [headline, other]  # of the vector and of the bridge
     assert headline.startswith("The pooled vector does not limit these runs as far as they show")
+    assert "prefix: +0.000, 95 % interval +0.000 to +0.000" in headline
     assert "may be chance" in first
     assert "no difference of captions is more than chance may do" in first
 
@@ -136,8 +139,9 @@ def test_which_bridge_is_told_by_tuning():
                 ("full", "prefix", 0.3), ("full", "cross-attention", 0.4)])]  # fmt: skip
     headline = conclude_limits(LimitsStudy.of(runs))[0]
     assert headline == (
-        "The prefix limits these runs: in 1 of 2 comparisons cross-attention has the lower dev loss (frozen), "
-        "in 1 of 2 the higher (full)."
+        "The prefix limits these runs: in 1 of 2 comparisons cross-attention has the lower dev loss (frozen: -0.101, "
+        "95 % interval -0.100 to -0.100), in 1 of 2 cross-attention has the higher (full: +0.100, 95 % interval +0.100 "
+        "to +0.100)."
     )
 
 
