@@ -474,10 +474,11 @@ def _told(table: "pd.DataFrame") -> Iterator[list[str]]:
 
 @app.command()
 def gallery(reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports")) -> None:
-    """Copy the README's figures and answers out of executed notebooks into reports/gallery/."""
-    from clipcap_lib.reporting.gallery import write_gallery
+    """Copy figures and answers out of executed notebooks into reports/gallery/, and the answers into the READMEs."""
+    from clipcap_lib.reporting.gallery import renew_readmes, write_gallery
 
     _enter_project()
     with _refusing(FileNotFoundError, ValueError):
-        for path in write_gallery(reports, reports / "gallery"):
+        made = write_gallery(reports, reports / "gallery")
+        for path in [*made, *renew_readmes(reports / "gallery", reports.absolute().parent)]:
             typer.echo(path)

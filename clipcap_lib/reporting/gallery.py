@@ -1,11 +1,14 @@
 """The README's figures and answers, taken from the executed notebooks of experiments."""
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
+from clipcap_lib.reporting.language import speaking
 from clipcap_lib.reporting.notebook_html import notebook_figures
 from clipcap_lib.runs import read_json, write_json
+from clipcap_lib.wording import say
 
 FIGURES = {
     "learning_curves.png": ("emoji-zh", "04_mlp_vs_bert", "Loss against images seen"),
@@ -16,15 +19,16 @@ FIGURES = {
     "vector.png": ("emoji-zh-bridges", "08_what_limits", "The vector"),
     "scaling.png": ("emoji-zh-scaling", "08_what_limits", "Data"),
 }
-NEEDED = "emoji-zh"  # the others take hours: what of them has been run is renewed, the rest stays
+NEEDED = "emoji-zh"  # the others take an hour: what of them has been run is renewed, the rest stays
+READMES = {"en": "README.md", "zh": "README.zh.md"}
 
 
 def write_gallery(reports: Path, gallery: Path) -> list[Path]:
-    """Write the figures of `FIGURES` and the answers of their experiments into a folder; return the paths.
+    """Write figures and answers of experiments into `<gallery>/<language>`; return the paths.
 
-    Raises `FileNotFoundError` when the default report has not been made, `ValueError` when a notebook lost its figure.
+    The language is that of each experiment's report. Raises `FileNotFoundError` when the default report has not been
+    made, `ValueError` when a notebook lost its figure.
     """
-    gallery.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, (experiment, notebook, heading) in FIGURES.items():
         source = reports / experiment / "notebooks" / notebook / "notebook.ipynb"
@@ -32,26 +36,62 @@ def write_gallery(reports: Path, gallery: Path) -> list[Path]:
             continue
         if not source.exists():
             raise FileNotFoundError(f"{source} is not there: run `make report` first")
-        (gallery / name).write_bytes(first_figure_under(source, heading))
-        paths.append(gallery / name)
-    return [*paths, _write_answers(reports, gallery / "answers.json")]
+        path = gallery / _language(reports / experiment) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(first_figure_under(source, heading))
+        paths.append(path)
+    return paths + _write_answers(reports, gallery)
 
 
-def _write_answers(reports: Path, path: Path) -> Path:
+def _language(experiment: Path) -> str:
+    """The language in which the report of an experiment is written; an older one does not say, and is English."""
+    path = experiment / "experiment.json"
+    return read_json(path).get("language", "en") if path.exists() else "en"
+
+
+def _write_answers(reports: Path, gallery: Path) -> list[Path]:
     """Renew the answers of the experiments that have been run, each with the commit and the machine of its runs."""
-    answers: dict[str, Any] = read_json(path) if path.exists() else {}
+    paths = []
     for experiment in dict.fromkeys(experiment for experiment, _, _ in FIGURES.values()):
-        found = [read_json(summary).get("findings", [])
-                 for summary in sorted((reports / experiment / "notebooks").glob("0[48]_*/summary.json"))]  # fmt: skip
+        summaries = [read_json(path) for path in (reports / experiment / "notebooks").glob("0[48]_*/summary.json")]
         runs = sorted((reports / experiment / "runs").glob("[!.]*/provenance.json"))
-        if found and runs:
-            origin = read_json(runs[0])
-            answers[experiment] = {
-                "findings": [sentence for findings in found for sentence in findings],
-                "commit": origin.get("git_commit"), "device": origin.get("device"), "runs": len(runs),
+        if summaries and runs:
+            origin, path = read_json(runs[0]), gallery / _language(reports / experiment) / "answers.json"
+            known: dict[str, Any] = read_json(path) if path.exists() else {}
+            findings = summaries[0].get("findings", [])
+            known[experiment] = {
+                "answers": summaries[0].get("answers", findings[:2]), "findings": findings, "runs": len(runs),
+                "commit": origin.get("git_commit"), "device": origin.get("device"),
             }  # fmt: skip
-    write_json(path, answers)
-    return path
+            write_json(path, known)
+            paths += [path] if path not in paths else []
+    return paths
+
+
+def renew_readmes(gallery: Path, folder: Path) -> list[Path]:
+    """Write the answers of the gallery into the READMEs of a folder, each between the two comments that ask for it."""
+    renewed = []
+    for language, name in READMES.items():
+        answers, path = gallery / language / "answers.json", folder / name
+        if answers.exists() and path.exists():
+            text = path.read_text(encoding="utf-8")
+            for experiment, content in read_json(answers).items():
+                with speaking(language):
+                    text = _with_answers(text, experiment, content)
+            path.write_text(text, encoding="utf-8")
+            renewed.append(path)
+    return renewed
+
+
+def _with_answers(text: str, experiment: str, content: dict[str, Any]) -> str:
+    """The text with the answers of an experiment between `<!-- answers of EXPERIMENT -->` and `<!-- end -->`."""
+    basis = say(
+        "{runs} runs, commit {commit}, {device}",
+        runs=content["runs"], commit=str(content["commit"])[:7], device=content["device"],
+    )  # fmt: skip
+    told = "\n".join(f"> {answer}\n>" for answer in content["answers"]) + f"\n> *{basis}*"
+    start = f"<!-- answers of {experiment} -->"
+    return re.sub(f"{start}.*?<!-- end -->", lambda _: f"{start}\n{told}\n<!-- end -->", text, flags=re.DOTALL)
 
 
 def first_figure_under(path: Path, heading: str) -> bytes:

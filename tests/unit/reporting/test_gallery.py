@@ -1,6 +1,8 @@
 """The gallery finds its own figures under their headings in a small notebook, or says which it lacks."""
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +11,8 @@ from clipcap_lib.cli import app
 from clipcap_lib.reporting import gallery
 from clipcap_lib.reporting.gallery import FIGURES, first_figure_under
 from clipcap_lib.runs import read_json, write_json
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_figure_is_found_under_its_heading(notebook):
@@ -36,14 +40,45 @@ def test_answers_say_what_they_rest_on_and_those_of_other_experiments_stay(tmp_p
     place = tmp_path / "emoji-zh" / "notebooks" / "04_mlp_vs_bert"
     place.mkdir(parents=True)
     shutil.copy(notebook, place / "notebook.ipynb")
-    write_json(place / "summary.json", {"findings": ["MLP is ahead."]})
+    write_json(place / "summary.json", {"findings": ["MLP is ahead.", "One seed.", "More."]})
     run = tmp_path / "emoji-zh" / "runs" / "mlp-full-s0"
     run.mkdir(parents=True)
     write_json(run / "provenance.json", {"git_commit": "abc", "device": "a CPU"})
-    (tmp_path / "gallery").mkdir()
-    write_json(tmp_path / "gallery" / "answers.json", {"emoji-zh-scaling": {"findings": ["It shrinks."]}})
+    write_json(tmp_path / "emoji-zh" / "experiment.json", {"language": "zh"})
+    (tmp_path / "gallery" / "zh").mkdir(parents=True)
+    other = {"findings": ["It shrinks."], "answers": ["It shrinks."], "runs": 2, "commit": "c", "device": "a CPU"}
+    write_json(tmp_path / "gallery" / "zh" / "answers.json", {"emoji-zh-scaling": other})
     made = gallery.write_gallery(tmp_path, tmp_path / "gallery")
-    assert [path.name for path in made] == ["a.png", "answers.json"]
+    assert [path.relative_to(tmp_path / "gallery").as_posix() for path in made] == ["zh/a.png", "zh/answers.json"]
     answers = read_json(made[-1])
-    assert answers["emoji-zh"] == {"findings": ["MLP is ahead."], "commit": "abc", "device": "a CPU", "runs": 1}
-    assert answers["emoji-zh-scaling"] == {"findings": ["It shrinks."]}
+    told = {"findings": ["MLP is ahead.", "One seed.", "More."], "answers": ["MLP is ahead.", "One seed."]}
+    assert answers["emoji-zh"] == told | {"commit": "abc", "device": "a CPU", "runs": 1}
+    assert answers["emoji-zh-scaling"] == other
+
+
+def test_answers_stand_in_the_readme_of_their_language_where_it_asks_for_them(tmp_path):
+    content = {"answers": ["It shrinks.", "By 3 points."], "runs": 2, "commit": "0123456789", "device": "a CPU"}
+    for language in ("en", "zh"):
+        (tmp_path / language).mkdir()
+        write_json(tmp_path / language / "answers.json", {"one": content})
+    text = "Before.\n<!-- answers of one -->\nOld.\n<!-- end -->\n<!-- answers of two -->\n<!-- end -->\nAfter.\n"
+    for name in gallery.READMES.values():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert gallery.renew_readmes(tmp_path, tmp_path) == [tmp_path / "README.md", tmp_path / "README.zh.md"]
+    english, chinese = ((tmp_path / name).read_text(encoding="utf-8") for name in gallery.READMES.values())
+    told = "> It shrinks.\n>\n> By 3 points.\n>\n> *2 runs, commit 0123456, a CPU*"
+    assert english == text.replace("Old.", told)
+    assert "次训练" in chinese
+    assert chinese.endswith("<!-- answers of two -->\n<!-- end -->\nAfter.\n")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_readmes_say_what_the_gallery_found(language):
+    """Answers are written by `make gallery`, never by hand; every figure that a README shows is there."""
+    text = (ROOT / gallery.READMES[language]).read_text(encoding="utf-8")
+    for experiment, content in read_json(ROOT / f"reports/gallery/{language}/answers.json").items():
+        told = text.partition(f"<!-- answers of {experiment} -->")[2].partition("<!-- end -->")[0]
+        assert all(f"> {answer}\n" in told for answer in content["answers"]), experiment
+    shown = re.findall(r"\((reports/gallery/\S+?)\)", text)
+    assert shown
+    assert [path for path in shown if not (ROOT / path).is_file()] == []
