@@ -131,12 +131,12 @@ def score_name(strategy: Strategy) -> str:
     """What the score of a strategy's captions is; see `Caption`."""
     match strategy:
         case Beam(length_penalty=penalty):
-            return f"log-probability / tokens^{penalty:g}"
+            return say("log-probability / tokens^{penalty:g}", penalty=penalty)
         case BestOfN():
-            return "CLIP cosine with the picture"
+            return say("CLIP cosine with the picture")
         case MinimumBayesRisk():
-            return "agreement (CIDEr-D) with the other samples"
-    return "mean log-probability a token"
+            return say("agreement (CIDEr-D) with the other samples")
+    return say("mean log-probability a token")
 
 
 def caption_list(
@@ -147,7 +147,7 @@ def caption_list(
 
 
 def _caption_line(caption: Caption, score: str, scene: Scene | None, language: Language) -> str:
-    cut = "" if caption.stopped == "end" else ", cut at the longest length"
+    cut = "" if caption.stopped == "end" else say(", cut at the longest length")
     said = cards.marked(caption.text, scene, language)
     judged = cards.verdict(score_caption(caption.text, scene, language)) if scene else ""
     return (

@@ -54,7 +54,7 @@ def _write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path
     runs = [read_run(outcome.job.folder) for outcome in outcomes if _has(outcome, "03_train")]
     answers = _answers(summaries)
     path = write_page(folder / "index.html", "experiment.html.j2",
-        title=experiment.title, name=experiment.name, written=_today(), failures=failures,
+        title=term(experiment.title), name=experiment.name, written=_today(), failures=failures,
         answers=answers, alarms=alarms(outcomes), captions=_write_captions(experiment, outcomes, runs, folder),
         sections=[_section(outcome, scenes) for name in QUESTIONS for outcome in outcomes if _has(outcome, name)],
         jobs=[_job_row(outcome, folder) for outcome in outcomes], counts=_counts(outcomes),
@@ -73,7 +73,7 @@ def _write_captions(experiment: Experiment, outcomes: list[Outcome], runs: list[
     """Write the caption browser beside the report; return its name, or None where no run is finished."""
     decoding = next((outcome.job.folder for outcome in outcomes if _has(outcome, "05_decoding")), None)
     failed = [o.job.name for o in outcomes if o.job.notebook == "03_train" and not o.finished]
-    content = caption_browser(folder, experiment.title, runs, decoding, failed)
+    content = caption_browser(folder, term(experiment.title), runs, decoding, failed)
     return write_page(folder / "captions.html", "captions.html.j2", **content).name if content else None
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from clipcap_lib import wording
 from clipcap_lib.reporting import catalogue
+from clipcap_lib.runner.experiment import load_experiment
 from clipcap_lib.wording import CATALOGUES, TERM, read_catalogue, say, speak, term
 
 LANGUAGES = sorted(file.stem for file in CATALOGUES.glob("*.po"))
@@ -53,6 +54,12 @@ def test_a_term_is_not_a_sentence(chinese, monkeypatch):
     monkeypatch.setattr(wording, "_sentences", lambda language: {(TERM, "seed"): "随机种子"})
     assert term("seed") == "随机种子"
     assert say("seed") == "seed"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_experiments_of_the_project_have_titles_in_every_language(language):
+    titles = [load_experiment(path).title for path in sorted((catalogue.NOTEBOOKS / "experiments").glob("*.yaml"))]
+    assert [title for title in titles if not read_catalogue(language).get(title, TERM)] == []
 
 
 def test_sentences_are_found_wherever_they_are_said():
