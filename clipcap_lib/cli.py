@@ -193,6 +193,7 @@ def report(
 ) -> None:
     """Render an experiment's report again from the notebooks that were executed; execute nothing."""
     from clipcap_lib.reporting.export import write_figures, write_pdf
+    from clipcap_lib.reporting.language import language_of_report
     from clipcap_lib.reporting.report import write_report
     from clipcap_lib.runner.pipeline import found_outcomes, plan_jobs
 
@@ -200,6 +201,8 @@ def report(
     _enter_project(experiment)
     with _refusing(ExperimentError, InUseError, OSError):
         settings = load_experiment(experiment)
+        if told := language_of_report(reports / settings.name):  # in which its notebooks were executed
+            settings = settings.model_copy(update={"report_language": told})
         outcomes = found_outcomes(plan_jobs(settings, reports))
         with claim(reports / settings.name):
             typer.echo(page := write_report(settings, outcomes, reports))

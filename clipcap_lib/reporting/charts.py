@@ -105,10 +105,11 @@ def _points(run: Run, most: int) -> pd.DataFrame:
 
 
 def _under_the_pointer(base: alt.Chart) -> alt.Chart:
-    """The point nearest to the pointer, whose numbers are shown."""
-    nearest = alt.selection_point(on="pointerover", nearest=True, empty=False, fields=["run", "split", "steps"])
-    size = alt.condition(nearest, alt.value(90), alt.value(0))
-    return base.mark_point(filled=True, opacity=1).encode(size=size).add_params(nearest)
+    """The points, to be seen one at a time: the one under the pointer, whose numbers are shown."""
+    # Not the nearest point: there Vega-Lite looks for the words of a tooltip in the wrong place.
+    touched = alt.selection_point(on="pointerover", empty=False, fields=["run", "split", "steps"])
+    opacity = alt.condition(touched, alt.value(1), alt.value(0))
+    return base.mark_point(filled=True, size=120).encode(opacity=opacity).add_params(touched)
 
 
 def embed(chart: alt.TopLevelMixin, name: str) -> Markup:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from clipcap_lib.reporting.language import speaking
+from clipcap_lib.reporting.language import language_of_report, speaking
 from clipcap_lib.reporting.notebook_html import notebook_figures
 from clipcap_lib.runs import read_json, write_json
 from clipcap_lib.wording import say
@@ -36,17 +36,11 @@ def write_gallery(reports: Path, gallery: Path) -> list[Path]:
             continue
         if not source.exists():
             raise FileNotFoundError(f"{source} is not there: run `make report` first")
-        path = gallery / _language(reports / experiment) / name
+        path = gallery / (language_of_report(reports / experiment) or "en") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(first_figure_under(source, heading))
         paths.append(path)
     return paths + _write_answers(reports, gallery)
-
-
-def _language(experiment: Path) -> str:
-    """The language in which the report of an experiment is written; an older one does not say, and is English."""
-    path = experiment / "experiment.json"
-    return read_json(path).get("language", "en") if path.exists() else "en"
 
 
 def _write_answers(reports: Path, gallery: Path) -> list[Path]:
@@ -56,7 +50,8 @@ def _write_answers(reports: Path, gallery: Path) -> list[Path]:
         summaries = [read_json(path) for path in (reports / experiment / "notebooks").glob("0[48]_*/summary.json")]
         runs = sorted((reports / experiment / "runs").glob("[!.]*/provenance.json"))
         if summaries and runs:
-            origin, path = read_json(runs[0]), gallery / _language(reports / experiment) / "answers.json"
+            origin, language = read_json(runs[0]), language_of_report(reports / experiment) or "en"
+            path = gallery / language / "answers.json"
             known: dict[str, Any] = read_json(path) if path.exists() else {}
             findings = summaries[0].get("findings", [])
             known[experiment] = {

@@ -33,9 +33,15 @@ def shared(languages: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else "en"
 
 
+def language_of_report(folder: Path) -> str | None:
+    """The language in which an experiment's report was written; an older one is English, and of none it is None."""
+    path = folder / "experiment.json"
+    return read_json(path).get("language", "en") if path.exists() else None
+
+
 def language_of_reports(reports: Path) -> str:
-    """The language that all experiments in a folder of reports share; an older report tells of none, and is English."""
-    return shared(read_json(path).get("language", "en") for path in sorted(reports.glob("*/experiment.json")))
+    """The language that all experiments in a folder of reports share."""
+    return shared(language_of_report(path.parent) for path in sorted(reports.glob("*/experiment.json")))
 
 
 def language_of_params(params: dict[str, Any]) -> str:

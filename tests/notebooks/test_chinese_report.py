@@ -33,6 +33,13 @@ def test_another_language_trains_nothing_again(chinese):
     assert "04_mlp_vs_bert" not in kept
 
 
+def test_a_report_rendered_again_stays_in_its_language(chinese):
+    folder, _ = chinese
+    result = CliRunner().invoke(app, ["report", "emoji-tiny", "--reports", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert '<html lang="zh-CN">' in (folder / "emoji-tiny/index.html").read_text(encoding="utf-8")
+
+
 def english_left(page: Path) -> list[str]:
     """The English sentences that a reader of a page sees, in its text and in what is said of its pictures."""
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")

@@ -128,4 +128,5 @@ def test_500_runs_sort_filter_and_group(reports, watched, tmp_path):
     assert "0.0502 ± 0.0001581" in rows.first.inner_text()  # 0.05, 0.0501 … 0.0504
     page.locator("#parallel svg.marks").wait_for()
     assert page.locator("#parallel .mark-line path").count() == 500
+    assert page.locator("#parallel svg.marks").bounding_box()["width"] > 900  # of 1280: it fills its place
     assert wrong == []
