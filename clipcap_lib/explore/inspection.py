@@ -12,6 +12,7 @@ from torch import Tensor
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.analysis.prefixes import interpret
 from clipcap_lib.analysis.states import token_choices
+from clipcap_lib.analysis.unlike import unlike_training
 from clipcap_lib.analysis.word_maps import no_places
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features, taken
@@ -67,6 +68,15 @@ class LoadedRun:
         """The caption of a picture that begins with these tokens; the rest is greedy."""
         feature = self.captioner.embed([picture])[0]
         return continued(self.captioner.model, feature, beginning, Constraints(max_new_tokens=max_new_tokens))
+
+    def doubt(self, picture: Image.Image) -> str:
+        """Why not to believe what it says of a picture that is unlike all that it was trained on; empty of others."""
+        try:
+            seen = self.captioner.seen
+        except LookupError as error:
+            return say("no picture can be told to be unlike what it was trained on: {error}", error=error)
+        feature = self.captioner.embed([picture])[0]
+        return (unlike_training(feature, seen, self.captioner.data.corpus) if seen else None) or ""
 
     def explain(self, picture: Image.Image, caption: Caption) -> "Explanation":
         """What there is to see about a caption of a picture."""

@@ -19,6 +19,7 @@ Step = Callable[[float], None]  # hears of progress, 0 to 1; raises to stop
 HINT = "<p>Click another token to write it instead; the caption then goes on greedily.</p>"
 WIDE = widgets.Layout(width="460px", max_width="100%")  # names of runs are long
 BUSY = "clipcap-busy"  # see clickable.css
+DOUBT = '<p role="note" style="border-left:4px solid #b36b00;background:#fff6e5;padding:4px 10px">{}</p>'
 BACK = '<p><button type="button" data-value="back">back to what was written</button></p>'
 
 
@@ -62,7 +63,10 @@ class Side:
             started = time.perf_counter()
             found = run.caption(choice.picture, choice.name, strategy, self.limit)
             seconds = time.perf_counter() - started
-        self.captions.value = caption_list(found, strategy, scene, run.language)
+        doubt = run.doubt(choice.picture)
+        self.captions.value = (DOUBT.format(html.escape(doubt)) if doubt else "") + caption_list(
+            found, strategy, scene, run.language
+        )
         self.captions.remove_class(BUSY)
         self.own = run.explain(choice.picture, found[0])
         self._explain(self.own, step)

@@ -5,7 +5,7 @@ import io
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from clipcap_lib.reporting.runs_page import write_runs_page
 from clipcap_lib.runs import read_json, write_json
@@ -49,6 +49,13 @@ def test_curves_answer_to_their_controls(report):
     report.locator("#curves input[type=radio][value=seconds]").check()
     report.locator("#curves input[type=checkbox]").uncheck()
     report.wait_for_function("before => document.querySelector('#curves svg.marks').innerHTML !== before", arg=before)
+
+
+def test_a_point_of_a_curve_tells_its_run(report):
+    report.locator("#curves .mark-symbol path").last.hover(force=True)
+    told = report.locator("#vg-tooltip-element")
+    expect(told).to_contain_text("bert")
+    assert "undefined" not in told.inner_text()
 
 
 def test_a_table_sorts_and_copies_as_csv(report):

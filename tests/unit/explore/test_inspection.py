@@ -1,12 +1,26 @@
 """What is said of captions and runs: scores by their names, wrong words marked, each thing once, runs that stand."""
 
-import pytest
+from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+import torch
+from PIL import Image
+
+from clipcap_lib.analysis.unlike import SeenPictures
 from clipcap_lib.decoding.constraints import Caption
 from clipcap_lib.decoding.strategies import NAMES, build_strategy, parse_strategy
 from clipcap_lib.emoji.language import Group, Scene
 from clipcap_lib.explore import inspection
-from clipcap_lib.explore.inspection import MOST_LOADED, caption_list, each_once, loaded_run, score_name, standing_runs
+from clipcap_lib.explore.inspection import (
+    MOST_LOADED,
+    LoadedRun,
+    caption_list,
+    each_once,
+    loaded_run,
+    score_name,
+    standing_runs,
+)
 
 
 @pytest.mark.parametrize(("strategy", "name"), [
@@ -51,6 +65,17 @@ def test_every_finished_run_of_the_reports_folder_is_offered_behind_those_that_a
     named = [tmp_path / "reports/x/runs/b", elsewhere]
     found = standing_runs([named[0].relative_to(tmp_path), elsewhere])
     assert found == [*named, tmp_path / "reports/x/runs/a", tmp_path / "reports/y/runs/a"]
+
+
+@pytest.mark.parametrize(("feature", "said"), [([1.0, 0.0], ""), ([9.0, 9.0], "this run knows drawings only")])
+def test_a_picture_unlike_training_is_doubted(feature, said):
+    run = LoadedRun(Path("run"))
+    seen = SeenPictures.of(torch.tensor([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [0.2, 0.9]]))
+    embed, data = lambda pictures: torch.tensor([feature]), SimpleNamespace(corpus="emoji-scenes")
+    run.captioner = SimpleNamespace(seen=seen, embed=embed, data=data)
+    doubt = run.doubt(Image.new("RGB", (8, 8)))
+    assert doubt.endswith(said)
+    assert bool(doubt) == bool(said)
 
 
 def test_a_run_is_loaded_once_and_only_a_few_stay(tmp_path, monkeypatch):
