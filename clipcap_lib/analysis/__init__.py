@@ -30,6 +30,6 @@ _WHERE = {
     "probe_features": "analysis.probes",
     "LimitsStudy": "analysis.limits",
     "conclude_limits": "analysis.limits_answers",
-    "limits_answers": "analysis.limits_answers",
+    "answer_limits": "analysis.limits_answers",
 }
 __getattr__, __dir__ = lazy(__name__, _WHERE)

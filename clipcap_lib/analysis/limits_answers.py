@@ -34,7 +34,7 @@ def conclude_limits(study: LimitsStudy) -> list[str]:
     return [*(sentences or [_ranking(best)]), _basis(best), *_best_rates(study), *_equal_time(best)]
 
 
-def limits_answers(study: LimitsStudy) -> list[str]:
+def answer_limits(study: LimitsStudy) -> list[str]:
     """A sentence for each question that the runs answer, with its intervals: the data, the vector, the bridge."""
     best = study.at_best_rates()
     return [said[0] for answer in (_data, _vector, _bridge) if (said := list(answer(best)))]

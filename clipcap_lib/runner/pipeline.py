@@ -252,8 +252,11 @@ class _ReportingEngine(NBClientEngine):
 papermill_engines.register("reporting", _ReportingEngine)
 
 
-class _KernelManager(AsyncKernelManager):
-    """Starts a kernel with environment variables that this process does not have."""
+class DeviceKernelManager(AsyncKernelManager):
+    """Starts a kernel with environment variables that this process does not have.
+
+    Its name has no underscore in front: traitlets would take its section of the configuration for a private one.
+    """
 
     environment = Dict(config=True)
 
@@ -445,8 +448,8 @@ def _papermill_once(
             NOTEBOOKS / f"{job.notebook}.ipynb", output, parameters, engine_name="reporting", on_cell=on_cell,
             kernel_name="python3", progress_bar=False, log_output=False, execution_timeout=job.cell_timeout,
             extra_arguments=["--log-level=50"],  # a kernel's own log is not for the terminal
-            request_save_on_cell_execute=True, autosave_cell_every=0, kernel_manager_class=_KernelManager,
-            config=Config(_KernelManager={"environment": environment}),
+            request_save_on_cell_execute=True, autosave_cell_every=0, kernel_manager_class=DeviceKernelManager,
+            config=Config(DeviceKernelManager={"environment": environment}),
         )  # fmt: skip
         return _unexecuted_cell(output)
     except PapermillExecutionError as error:

@@ -84,7 +84,7 @@ def explorer_url(reports) -> Iterator[str]:
         folder = Path(name)
         runs = [str(reports / "emoji-tiny/runs" / run) for run in ("mlp-full-s0", "bert-full-s0")]
         notebook = load_notebook_node(str(ROOT / "notebooks/07_explore.ipynb"))
-        given = {"runs": runs, "output": str(folder / "out")}
+        given = {"runs": runs, "output": str(folder / "out"), "report_language": "en"}
         nbformat.write(parameterize_notebook(notebook, given), folder / "07.ipynb")
         port, server = _serve(folder)
         yield f"http://localhost:{port}/lab/tree/07.ipynb?reset"

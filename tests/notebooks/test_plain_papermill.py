@@ -64,7 +64,7 @@ def test_every_list_may_be_one_item_as_text(reports, tmp_path):
 
 
 def test_a_short_run_says_that_its_rate_stays_low_and_notebook_01_computes_its_sentence(tmp_path):
-    small = {"train_images": 32, "dev_images": 4, "test_images": 4, "compositional_images": 4}
+    small = {"train_images": 32, "dev_images": 4, "test_images": 4, "compositional_images": 4, "report_language": "en"}
     shown = execute("03_train", tmp_path, steps=2, mapper_layers=1, **small)
     assert "the learning rate reaches only 1 % of its peak" in shown
     shown = execute("01_data_preparation", tmp_path, **small)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from clipcap_lib.analysis.limits import LimitsStudy
-from clipcap_lib.analysis.limits_answers import conclude_limits, limits_answers
+from clipcap_lib.analysis.limits_answers import answer_limits, conclude_limits
 from clipcap_lib.reporting import limits_figures
 from clipcap_lib.runs import Run
 from clipcap_lib.settings import Data, Decoding, Models, TrainingSettings
@@ -125,7 +125,7 @@ def test_the_bottleneck_is_named_with_its_attributes():
 def test_no_difference_is_a_result():
     study = LimitsStudy.of(factorial({"prefix": 1.0, "cross-attention": 1.0}))
     headline, other, first, *_ = conclude_limits(study)
-    assert limits_answers(study) == [headline, other]  # of the vector and of the bridge
+    assert answer_limits(study) == [headline, other]  # of the vector and of the bridge
     assert headline.startswith("The pooled vector does not limit these runs as far as they show")
     assert "prefix: +0.000, 95 % interval +0.000 to +0.000" in headline
     assert "may be chance" in first
