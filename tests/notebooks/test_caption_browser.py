@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from made_up_runs import corpus_of, scenes_of, six_runs
+from captioned_runs import corpus_of, scenes_of, six_runs
 from playwright.sync_api import Page, expect
 
 from clipcap_lib.analysis import keep_captions

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_runs import corpus_of, elsewhere, made_up_run, scenes_of, six_runs
+from captioned_runs import corpus_of, elsewhere, made_up_run, scenes_of, six_runs
 from PIL import Image
 
 from clipcap_lib.analysis import keep_captions
