@@ -59,6 +59,9 @@ class Run:
         self.step()
         return Caption(f"taken {beginning}", beginning, [-0.5], -0.5, "end")
 
+    def doubt(self, picture):
+        return "unlike all <that> it knows" if picture.size == (1, 1) else ""
+
     def explain(self, picture, caption):
         return Told(self, picture, caption)
 

@@ -231,7 +231,7 @@ def test_a_notebook_without_twins_is_shown_whole(tmp_path, language):
 def test_names_in_tables_are_translated(twins, language):
     cells = BeautifulSoup(notebook_parts(twins)[0].body, "html.parser").table.find_all(["th", "td"])
     english = ["", "split", "best dev loss", "unknown name", "seed", "test", "1", "test"]
-    translated = ["", "划分", "最低验证损失", "unknown name", "随机种子", "测试集", "1", "test"]
+    translated = ["", "数据划分", "最低验证损失", "unknown name", "随机种子", "测试集", "1", "test"]
     assert [cell.get_text() for cell in cells] == {"en": english, "zh": translated}[language]
 
 
