@@ -85,7 +85,8 @@ def test_cross_attention_on_a_grid_from_training_to_captions(tmp_path, reports):
     }.items():
         assert "Traceback" not in execute(name, tmp_path, runs=run, output=str(tmp_path / name), **parameters)
     both = [run, str(reports / "emoji-tiny" / "runs" / "mlp-frozen-s0")]
-    shown = execute("08_what_limits", tmp_path, runs=both, probed_images=100, output=str(tmp_path / "08"))
+    english = {"output": str(tmp_path / "08"), "report_language": "en"}
+    shown = execute("08_what_limits", tmp_path, runs=both, probed_images=100, **english)
     findings = read_json(tmp_path / "08" / "summary.json")["findings"]
     assert any(said.startswith("This rests on one seed") for said in findings)
     assert "guessing" in shown  # the probes
