@@ -37,7 +37,8 @@ def conclude_limits(study: LimitsStudy) -> list[str]:
 def answer_limits(study: LimitsStudy) -> list[str]:
     """A sentence for each question that the runs answer, with its intervals: the data, the vector, the bridge."""
     best = study.at_best_rates()
-    return [said[0] for answer in (_data, _vector, _bridge) if (said := list(answer(best)))]
+    firsts = (next(answer(best), None) for answer in (_data, _vector, _bridge))
+    return [first for first in firsts if first]
 
 
 # --- the data ------------------------------------------------------------------------------------------------------

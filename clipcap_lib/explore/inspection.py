@@ -69,15 +69,6 @@ class LoadedRun:
         feature = self.captioner.embed([picture])[0]
         return continued(self.captioner.model, feature, beginning, Constraints(max_new_tokens=max_new_tokens))
 
-    def doubt(self, picture: Image.Image) -> str:
-        """Why not to believe what it says of a picture that is unlike all that it was trained on; empty of others."""
-        try:
-            seen = self.captioner.seen
-        except LookupError as error:
-            return say("no picture can be told to be unlike what it was trained on: {error}", error=error)
-        feature = self.captioner.embed([picture])[0]
-        return (unlike_training(feature, seen, self.captioner.data.corpus) if seen else None) or ""
-
     def explain(self, picture: Image.Image, caption: Caption) -> "Explanation":
         """What there is to see about a caption of a picture."""
         return Explanation(self, picture, caption)
@@ -95,6 +86,15 @@ class Explanation:
     def feature(self) -> Tensor:
         """What the model reads of the picture: its embedding [D], or its grid [T, D]."""
         return self.run.captioner.embed([self.picture])[0]
+
+    def doubt(self) -> str:
+        """Why not to believe the caption of a picture that is unlike all that the run was trained on; else empty."""
+        captioner = self.run.captioner
+        try:
+            seen = captioner.seen
+        except LookupError as error:
+            return say("no picture can be told to be unlike what it was trained on: {error}", error=error)
+        return (unlike_training(self.feature, seen, captioner.data.corpus) if seen else None) or ""
 
     def tokens(self, choosable: bool = False) -> str:
         """Token by token, with what else was likely; with `choosable` as buttons, see `cards.token_table`."""

@@ -63,12 +63,12 @@ class Side:
             started = time.perf_counter()
             found = run.caption(choice.picture, choice.name, strategy, self.limit)
             seconds = time.perf_counter() - started
-        doubt = run.doubt(choice.picture)
+        self.own = run.explain(choice.picture, found[0])
+        doubt = self.own.doubt()
         self.captions.value = (DOUBT.format(html.escape(doubt)) if doubt else "") + caption_list(
             found, strategy, scene, run.language
         )
         self.captions.remove_class(BUSY)
-        self.own = run.explain(choice.picture, found[0])
         self._explain(self.own, step)
         return seconds
 

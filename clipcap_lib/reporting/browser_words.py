@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from clipcap_lib.wording import say, spoken
+from clipcap_lib.analysis.accuracy import split_names
+from clipcap_lib.emoji.attributes import ATTRIBUTES
+from clipcap_lib.wording import say, spoken, term
 
 
 def browser_words() -> dict[str, Any]:
@@ -68,10 +70,7 @@ def _filters() -> dict[str, Any]:
         "placeholder": say("cat, 猫 …"),
         "split": say("Pictures"),
         "any_split": say("all test pictures"),
-        "splits": {
-            "test": say("held-out pictures"),
-            "test_compositional": say("never-trained object pairs and counts"),
-        },
+        "splits": split_names(),
         "run": say("Judged run"),
         "runs": say("runs"),
         "strategies": say("decoding strategies"),
@@ -90,14 +89,7 @@ def _filters() -> dict[str, Any]:
             "relation": say("wrong in relation"),
             "incomplete": say("true but incomplete"),
         },
-        "wrong": {
-            "objects": say("objects"),
-            "count": say("count"),
-            "size": say("size"),
-            "background": say("background"),
-            "relation": say("relation"),
-            "incomplete": say("incomplete"),
-        },
+        "wrong": {name: term(name) for name in (*ATTRIBUTES, "incomplete")},
         "disagree": say("Runs disagree"),
     }
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from clipcap_lib.files import replacing
 from clipcap_lib.reporting.language import language_of_report, speaking
 from clipcap_lib.reporting.notebook_html import notebook_figures
 from clipcap_lib.runs import read_json, write_json
@@ -33,13 +34,18 @@ def write_gallery(reports: Path, gallery: Path) -> list[Path]:
         source = reports / experiment / "notebooks" / notebook / "notebook.ipynb"
         if not source.exists():
             continue  # what has been run is renewed, the rest stays
-        path = gallery / (language_of_report(reports / experiment) or "en") / name
+        path = _place(reports / experiment, gallery) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(first_figure_under(source, heading))
         paths.append(path)
     if not paths:
         raise FileNotFoundError(f"{reports}: nothing that the gallery shows has been run: run `make report` first")
     return paths + _write_answers(reports, gallery)
+
+
+def _place(experiment: Path, gallery: Path) -> Path:
+    """Where what an experiment found is kept: by the language of its report, English where it has none."""
+    return gallery / (language_of_report(experiment) or "en")
 
 
 def _write_answers(reports: Path, gallery: Path) -> list[Path]:
@@ -49,8 +55,7 @@ def _write_answers(reports: Path, gallery: Path) -> list[Path]:
         summaries = [read_json(path) for path in (reports / experiment / "notebooks").glob("0[48]_*/summary.json")]
         runs = sorted((reports / experiment / "runs").glob("[!.]*/provenance.json"))
         if summaries and runs:
-            origin, language = read_json(runs[0]), language_of_report(reports / experiment) or "en"
-            path = gallery / language / "answers.json"
+            origin, path = read_json(runs[0]), _place(reports / experiment, gallery) / "answers.json"
             known: dict[str, Any] = read_json(path) if path.exists() else {}
             findings = summaries[0].get("findings", [])
             known[experiment] = {
@@ -72,7 +77,8 @@ def renew_readmes(gallery: Path, folder: Path) -> list[Path]:
             for experiment, content in read_json(answers).items():
                 with speaking(language):
                     text = _with_answers(text, experiment, content)
-            path.write_text(text, encoding="utf-8")
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
             renewed.append(path)
     return renewed
 

@@ -73,7 +73,7 @@ def test_a_picture_unlike_training_is_doubted(feature, said):
     seen = SeenPictures.of(torch.tensor([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [0.2, 0.9]]))
     embed, data = lambda pictures: torch.tensor([feature]), SimpleNamespace(corpus="emoji-scenes")
     run.captioner = SimpleNamespace(seen=seen, embed=embed, data=data)
-    doubt = run.doubt(Image.new("RGB", (8, 8)))
+    doubt = run.explain(Image.new("RGB", (8, 8)), Caption()).doubt()
     assert doubt.endswith(said)
     assert bool(doubt) == bool(said)
 

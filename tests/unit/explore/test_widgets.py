@@ -21,6 +21,9 @@ class Told:
     def tokens(self, choosable):
         return f'<button data-value="0:7">tokens of {self.caption.text}, 龘</button>'
 
+    def doubt(self):
+        return "unlike all <that> it knows" if self.picture.size == (1, 1) else ""
+
     def prefix(self):
         return f"prefix of {self.run.folder.name}"
 
@@ -58,9 +61,6 @@ class Run:
     def go_on(self, picture, beginning, limit):
         self.step()
         return Caption(f"taken {beginning}", beginning, [-0.5], -0.5, "end")
-
-    def doubt(self, picture):
-        return "unlike all <that> it knows" if picture.size == (1, 1) else ""
 
     def explain(self, picture, caption):
         return Told(self, picture, caption)
