@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
+from PIL import Image
 
 from clipcap_lib.decoding.constraints import Caption
 from clipcap_lib.explore import side as side_module
@@ -115,6 +116,16 @@ def test_a_second_side_has_its_own_run_and_strategy_and_is_asked_only_while_it_i
     built.compare.value = False
     built.chooser.choose("b")
     assert "a beam" in settle(built, 1)
+
+
+def test_a_picture_unlike_training_is_doubted_above_its_captions(made, tmp_path):
+    built, _ = made
+    assert "unlike" not in settle(built)
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    upload(built, "dot", (tmp_path / "dot.png").read_bytes())
+    doubt, _, captions = settle(built).partition("</p>")
+    assert "unlike all &lt;that&gt; it knows" in doubt
+    assert "dot greedy" in captions
 
 
 def test_what_is_not_so_is_marked_where_the_scene_is_known_only(made, tmp_path, monkeypatch):
