@@ -2,13 +2,15 @@
 
 import inspect
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +34,7 @@ from clipcap_lib.runner.doctor import Finding, check_environment, check_experime
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.settings import Language
+from clipcap_lib.system import importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from clipcap_lib.analysis.unlike import SeenPictures
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
+
+# jsonschema, which reads notebooks, would spend three seconds on grammars of addresses that no notebook asks for.
+sys.modules["rfc3987_syntax"] = None
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="ClipCap Workbench")
 BATCH = 64  # pictures captioned at once: thousands need no more memory, and what is done is printed
@@ -115,8 +121,7 @@ def run(
     ] = None,
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
-    # Here, because what reads and renders notebooks takes seconds to import, and no other command needs it.
-    from clipcap_lib.reporting.report import alarms, write_report
+    # Here, because what executes notebooks takes a second to import, and no other command needs it.
     from clipcap_lib.runner.parameter_cells import ParameterError
     from clipcap_lib.runner.pipeline import is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
@@ -133,12 +138,17 @@ def run(
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()  # which import while this process checks
-        with console.status("checking files and models") if console.is_terminal else nullcontext():
+        checking = console.status("checking files and models") if console.is_terminal else nullcontext()
+        with checking, importing():
             _refuse_what_cannot_run(console, settings, tried=fresh)
         claimed = claimed or _claim(reports, settings.name)
+        rendering = _importing("clipcap_lib.reporting.report")
         on_cluster = engine is EngineName.ray and not fresh
         with ray_engine(reports, address or "local") if on_cluster else nullcontext() as executes:
             outcomes = run_with_board(console, jobs, workers or settings.execution.workers, executes)
+    rendering.join()
+    from clipcap_lib.reporting.report import alarms, write_report
+
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         _complain(f"{outcome.job.name}: {outcome.error}")
@@ -152,6 +162,13 @@ def run(
     finally:
         claimed.release()
     raise typer.Exit(1 if failed else 0)
+
+
+def _importing(module: str) -> Thread:
+    """A thread that imports what will be needed when the notebooks have been executed, and takes seconds to import."""
+    thread = Thread(target=import_module, args=[module], daemon=True)
+    thread.start()
+    return thread
 
 
 def _refuse_what_does_not_go_together(engine: EngineName, address: str | None, workers: int | None) -> None:

@@ -31,7 +31,7 @@ def loss_curves(runs: Sequence[Run]) -> alt.LayerChart:
     The parameter `shown` holds the labels of the runs to draw; the page sets it.
     """
     base = (
-        alt.Chart(pd.concat([_points(run, POINTS // len(runs)) for run in runs]))
+        alt.Chart(_as_csv(pd.concat([_points(run, POINTS // len(runs)) for run in runs])))
         .transform_filter("indexof(shown, datum.run) >= 0 && (curves == 'both' || curves == datum.split)")
         .transform_calculate(named=f"{json.dumps(_split_names())}[datum.split]")
         .transform_calculate(along="datum[x]", loss=VALUE, height=f"logarithm ? log({VALUE}) / LN10 : {VALUE}")
@@ -102,6 +102,12 @@ def _points(run: Run, most: int) -> pd.DataFrame:
     ])  # fmt: skip
     table["seconds"] = table["seconds"].round(1)
     return table.rename(columns={"step": "steps"}).assign(run=run.label, tuning=run.params["tuning"])
+
+
+def _as_csv(points: pd.DataFrame) -> alt.InlineData:
+    """The points as a text: a third of the size that they have as objects with a name for each number."""
+    numbers = dict.fromkeys(points.select_dtypes("number").columns, "number")
+    return alt.InlineData(points.to_csv(index=False), format=alt.CsvDataFormat(type="csv", parse=numbers))
 
 
 def _under_the_pointer(base: alt.Chart) -> alt.Chart:

@@ -1,16 +1,16 @@
 """The few Chinese characters a page needs, embedded, so that no reader without a Chinese font sees empty boxes."""
 
 import base64
-import io
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-from fontTools import subset
+import uharfbuzz
 from IPython.display import HTML, display
 
 from clipcap_lib.wording import read_catalogue, spoken
 
+LAYOUT = ("BASE", "GDEF", "GPOS", "GSUB")  # tables that characters in a line can do without
 JUPYTER = """.jp-Notebook {
   --jp-content-font-family: "Notebook SC", system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif;
   --jp-ui-font-family: var(--jp-content-font-family);
@@ -34,16 +34,25 @@ def font_face(text: str, family: str) -> str:
     """
     if not (characters := wide(text)):
         return ""
-    options = subset.Options(layout_features=[], name_IDs=[], notdef_outline=True, desubroutinize=True)
-    font = subset.load_font(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"), options)
-    cutter = subset.Subsetter(options)
-    cutter.populate(text="".join(sorted(characters)))
-    cutter.subset(font)
-    buffer = io.BytesIO()
-    font.save(buffer)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(_cut_down(characters)).decode()
     source = f"src: url(data:font/otf;base64,{data}); unicode-range: U+2E80-10FFFF;"
     return f'@font-face {{ font-family: "{family}"; {source} }}\n'
+
+
+def _cut_down(characters: set[str]) -> bytes:
+    """An OpenType font of these characters alone."""
+    wanted = uharfbuzz.SubsetInput()
+    wanted.unicode_set.update(map(ord, characters))
+    wanted.flags = uharfbuzz.SubsetFlags.NOTDEF_OUTLINE
+    for table in LAYOUT:
+        wanted.sets(uharfbuzz.SubsetInputSets.DROP_TABLE_TAG).add(int.from_bytes(table.encode(), "big"))
+    return uharfbuzz.subset(_font(), wanted).blob.data
+
+
+@cache
+def _font() -> uharfbuzz.Face:
+    path = files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"
+    return uharfbuzz.Face(uharfbuzz.Blob.from_file_path(str(path)))
 
 
 def notebook_style(text: str) -> str:

@@ -28,6 +28,7 @@ from clipcap_lib.runs import Run, loss_curve
 from clipcap_lib.wording import say, term
 
 LARGEST_SVG = 400_000  # characters
+DIGITS = 6  # of the numbers beside a figure: more than it shows
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
 # Okabe and Ito's colours, told apart by who sees no red or green, in an order of unequal lightness: in grey, too.
@@ -79,11 +80,13 @@ def _register_formats() -> None:
 def _csv(figure: Figure) -> str | None:
     """The numbers that a figure draws; `None` for one of pictures, which draws none."""
     numbers = figure_data(figure)
-    return None if numbers.empty else numbers.to_csv(index=False)
+    return None if numbers.empty else numbers.to_csv(index=False, float_format=f"%.{DIGITS}g")
 
 
 def _svg(figure: Figure) -> str | None:
     """The figure as SVG; `None` for pictures and clouds of points, which are larger as drawings."""
+    if any(image.get_array().ndim == 3 for axis in figure.axes for image in axis.images):
+        return None  # drawn and thrown away, they would take most of a cell's time
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return buffer.getvalue() if buffer.tell() < LARGEST_SVG else None
