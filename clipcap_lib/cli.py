@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Thread
@@ -142,7 +142,8 @@ def run(
         with checking, importing():
             _refuse_what_cannot_run(console, settings, tried=fresh)
         claimed = claimed or _claim(reports, settings.name)
-        rendering = _importing("clipcap_lib.reporting.report")
+        rendering = Thread(target=_get_ready_to_report, daemon=True)  # while notebooks run
+        rendering.start()
         on_cluster = engine is EngineName.ray and not fresh
         with ray_engine(reports, address or "local") if on_cluster else nullcontext() as executes:
             outcomes = run_with_board(console, jobs, workers or settings.execution.workers, executes)
@@ -164,11 +165,10 @@ def run(
     raise typer.Exit(1 if failed else 0)
 
 
-def _importing(module: str) -> Thread:
-    """A thread that imports what will be needed when the notebooks have been executed, and takes seconds to import."""
-    thread = Thread(target=import_module, args=[module], daemon=True)
-    thread.start()
-    return thread
+def _get_ready_to_report() -> None:
+    from clipcap_lib.reporting.report import get_ready
+
+    get_ready()
 
 
 def _refuse_what_does_not_go_together(engine: EngineName, address: str | None, workers: int | None) -> None:

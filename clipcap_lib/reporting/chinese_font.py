@@ -23,7 +23,7 @@ JUPYTER = """.jp-Notebook {
 
 def wide(text: str) -> set[str]:
     """The characters of a text that are lent: Chinese ones, and what is written between them."""
-    return {character for character in text if ord(character) > 0x2E7F}
+    return {character for character in set(text) if ord(character) > 0x2E7F}
 
 
 def font_face(text: str, family: str) -> str:

@@ -13,6 +13,7 @@ import nbformat
 from bs4 import BeautifulSoup, Tag
 from markupsafe import Markup
 from nbconvert import HTMLExporter
+from nbconvert.filters.highlight import Highlight2HTML
 
 from clipcap_lib.reporting.page import loader
 from clipcap_lib.wording import CATALOGUES, say, spoken, term
@@ -51,7 +52,7 @@ def notebook_parts(path: Path, scenes: bool = True) -> list[Part]:
     notebook.cells = [cell for cell in cells_to_read(notebook) if not hidden & _tags(cell)]
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         output.get("data", {}).pop("image/svg+xml", None)  # for slides; a page shows the picture
-    soup = BeautifulSoup(_exporter().from_notebook_node(notebook)[0], "html.parser")
+    soup = BeautifulSoup(exporter().from_notebook_node(notebook)[0], "html.parser")
     numbers = _numbers(notebook)
     groups = enumerate(_by_heading(soup), start=1)
     name = path.parent.name
@@ -106,11 +107,25 @@ def notebook_html(path: Path, scenes: bool = True) -> Markup:
 
 
 @cache
-def _exporter() -> HTMLExporter:
-    # Once: reading its templates takes longer than rendering a notebook.
-    exporter = HTMLExporter(template_file="notebook.html.j2", extra_loaders=[loader()], exclude_anchor_links=True)
-    exporter.environment.globals["say"] = say
-    return exporter
+def exporter() -> HTMLExporter:
+    """What turns notebooks into HTML; made once, for reading its templates takes longer than a notebook does."""
+    made = HTMLExporter(template_file="notebook.html.j2", extra_loaders=[loader()], exclude_anchor_links=True)
+    made.environment.globals["say"] = say
+    return made
+
+
+def _with_code(html: str) -> Markup:
+    """HTML with the code of each cell where the template left its place.
+
+    Put in last: to read the thousands of tags that colour it takes longer than all else.
+    """
+    return Markup(re.sub("<!--code ([A-Za-z0-9+/=]*)-->", lambda found: _coloured(found[1]), html))
+
+
+@cache
+def _coloured(encoded: str) -> str:
+    # Once for the same cell of many runs.
+    return Highlight2HTML(pygments_lexer="ipython3")(base64.b64decode(encoded).decode())
 
 
 def _by_heading(soup: BeautifulSoup) -> list[list[Tag]]:
@@ -139,7 +154,7 @@ def _part(cells: list[Tag], place: str, notebook: str, titles: dict[str, str], n
             _frame(image, title, english, numbers)
     if heading:
         heading["id"] = name
-    return Part(name, title, Markup("\n".join(map(str, cells))), any(map(_is_wide, cells)), english)
+    return Part(name, title, _with_code("\n".join(map(str, cells))), any(map(_is_wide, cells)), english)
 
 
 def _translate_tables(cell: Tag) -> None:

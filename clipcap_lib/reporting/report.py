@@ -11,10 +11,11 @@ from ruamel.yaml import YAML
 
 from clipcap_lib.emoji.scenes import ATTRIBUTION
 from clipcap_lib.files import claimed
+from clipcap_lib.reporting import charts
 from clipcap_lib.reporting.caption_browser import caption_browser
 from clipcap_lib.reporting.first_screen import first_screen
 from clipcap_lib.reporting.language import language_of_reports, speaking
-from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, cells_to_read, notebook_html, notebook_parts
+from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, cells_to_read, exporter, notebook_html, notebook_parts
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.reporting.runs_page import write_runs_page
 from clipcap_lib.runner.experiment import Experiment
@@ -26,6 +27,12 @@ from clipcap_lib.wording import say, term
 QUESTIONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "08_what_limits")  # notebooks that answer one
 PAGES = ("01_data_preparation", "02_feature_extraction", "03_train", "07_explore")  # of their own
 INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
+
+
+def get_ready() -> None:
+    """Do what takes seconds and is the same for every report, so that it can be done while notebooks run."""
+    charts.script()
+    exporter()
 
 
 def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path) -> Path:
