@@ -5,12 +5,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,7 +34,6 @@ from clipcap_lib.runner.doctor import Finding, check_environment, check_experime
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
 from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.settings import Language
-from clipcap_lib.system import importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from clipcap_lib.analysis.unlike import SeenPictures
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
+    from clipcap_lib.runner.pipeline import Outcome
 
 # jsonschema, which reads notebooks, would spend three seconds on grammars of addresses that no notebook asks for.
 sys.modules["rfc3987_syntax"] = None
@@ -122,11 +122,12 @@ def run(
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what executes notebooks takes a second to import, and no other command needs it.
+    from clipcap_lib.runner.devices import Devices, visible_devices
     from clipcap_lib.runner.parameter_cells import ParameterError
-    from clipcap_lib.runner.pipeline import is_fresh, plan_jobs
+    from clipcap_lib.runner.pipeline import is_fresh, local_engine, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
     from clipcap_lib.runner.ray_engine import EngineError, ray_engine
-    from clipcap_lib.runner.warm_kernels import use_warm_kernels
+    from clipcap_lib.runner.warm_kernels import use_warm_kernels, warm_process
 
     console = Console()
     _refuse_what_does_not_go_together(engine, address, workers)
@@ -134,34 +135,33 @@ def run(
     _enter_project(experiment)
     with _refusing(ExperimentError, ParameterError, InUseError, EngineError):
         settings = load_experiment(experiment, overrides or (), name)
-        jobs = plan_jobs(settings, reports)
+        jobs, workers = plan_jobs(settings, reports), workers or settings.execution.workers
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
-            use_warm_kernels()  # which import while this process checks
-        checking = console.status("checking files and models") if console.is_terminal else nullcontext()
-        with checking, importing():
-            _refuse_what_cannot_run(console, settings, tried=fresh)
-        claimed = claimed or _claim(reports, settings.name)
-        rendering = Thread(target=_get_ready_to_report, daemon=True)  # while notebooks run
-        rendering.start()
-        on_cluster = engine is EngineName.ray and not fresh
-        with ray_engine(reports, address or "local") if on_cluster else nullcontext() as executes:
-            outcomes = run_with_board(console, jobs, workers or settings.execution.workers, executes)
-    rendering.join()
-    from clipcap_lib.reporting.report import alarms, write_report
-
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    for outcome in failed:
-        _complain(f"{outcome.job.name}: {outcome.error}")
-    for alarm in alarms(outcomes):
+            use_warm_kernels()
+        # What needs torch is done by a process that has imported it; by this one where nothing is executed here.
+        with warm_process() as warm:
+            with console.status("checking files and models") if console.is_terminal else nullcontext():
+                missing = warm.submit(_missing, settings, fresh).result()
+            _refuse_what_cannot_run(console, settings, missing)
+            claimed = claimed or _claim(reports, settings.name)
+            warm.submit(_get_ready_to_report)  # while notebooks run
+            if engine is EngineName.ray and not fresh:
+                executing = ray_engine(reports, address or "local")
+            else:
+                executing = nullcontext(local_engine(workers, Devices(warm.submit(visible_devices).result())))
+            with executing as executes:
+                outcomes = run_with_board(console, jobs, workers, executes)
+            failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+            for outcome in failed:
+                _complain(f"{outcome.job.name}: {outcome.error}")
+            try:
+                alarms, page = _reported(warm.submit(_report, settings, outcomes, reports), reports)
+            finally:
+                claimed.release()
+    for alarm in alarms:
         _warn(f"alarm: {alarm}")
-    try:
-        typer.echo(f"report: {write_report(settings, outcomes, reports)}")
-    except OSError as error:  # such as a full disk: the runs are kept, the page can be written again
-        _complain(f"{reports}: the report could not be written: {error}; what was executed is kept: run it again")
-        raise typer.Exit(1) from None
-    finally:
-        claimed.release()
+    typer.echo(f"report: {page}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -169,6 +169,22 @@ def _get_ready_to_report() -> None:
     from clipcap_lib.reporting.report import get_ready
 
     get_ready()
+
+
+def _report(settings: Experiment, outcomes: list["Outcome"], reports: Path) -> tuple[list[str], Path]:
+    """What was found to doubt in the runs, and the report's page, written."""
+    from clipcap_lib.reporting.report import alarms, write_report
+
+    return alarms(outcomes), write_report(settings, outcomes, reports)
+
+
+def _reported(report: Future[tuple[list[str], Path]], reports: Path) -> tuple[list[str], Path]:
+    """What `_report` gives; exits with 1 on a full disk, for instance: runs are kept, the page can be written again."""
+    try:
+        return report.result()
+    except OSError as error:
+        _complain(f"{reports}: the report could not be written: {error}; what was executed is kept: run it again")
+        raise typer.Exit(1) from None
 
 
 def _refuse_what_does_not_go_together(engine: EngineName, address: str | None, workers: int | None) -> None:
@@ -191,8 +207,11 @@ def _claim(reports: Path, name: str) -> "FileLock":
     return claim(reports / name)
 
 
-def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
-    missing = [found for found in check_environment() + check_experiment(settings, tried) if found.state == "missing"]
+def _missing(settings: Experiment, tried: bool) -> list[Finding]:
+    return [found for found in check_environment() + check_experiment(settings, tried) if found.state == "missing"]
+
+
+def _refuse_what_cannot_run(console: Console, settings: Experiment, missing: list[Finding]) -> None:
     if missing:
         _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))

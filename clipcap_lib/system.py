@@ -4,7 +4,6 @@ torch and transformers are imported where they are needed: what only spells shal
 """
 
 import difflib
-import gc
 import platform
 import re
 from collections.abc import Iterator
@@ -17,17 +16,6 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bf16"]
 CPUINFO = Path("/proc/cpuinfo")
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """While many modules are imported, leave out the garbage collector: it walks them again and again, in vain."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.freeze()
 
 
 def best_device() -> str:

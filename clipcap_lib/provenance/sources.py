@@ -78,8 +78,9 @@ def _imported(source: str) -> Iterator[Path]:
                     yield from _public(module, [name.name])
             case ast.Import(names=names):
                 for name in names:
-                    yield from _files_of(name.name)
-                    yield from _used(tree, name.name, name.asname)
+                    if name.name.partition(".")[0] == PACKAGE.name:
+                        yield from _files_of(name.name)
+                        yield from _used(tree, name.name, name.asname)
 
 
 def _used(tree: ast.AST, module: str, alias: str | None) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Kernels forked from one process that has imported everything: a notebook begins in a tenth of a second, not in ten.
+"""Processes forked from one that has imported everything: a notebook begins in a tenth of a second, not in ten.
 
 The process is the `forkserver` of multiprocessing. It has no threads of its own, so that what is forked from it works;
 it ends with the process that started it, and so do its kernels.
@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from multiprocessing import forkserver
@@ -48,6 +49,34 @@ def use_warm_kernels() -> None:
     forkserver.ensure_running()
     for key in READ_AT_IMPORT.keys() - before.keys():
         os.environ.pop(key, None)  # two threads may be here
+
+
+@contextmanager
+def warm_process() -> Iterator[Executor]:
+    """One process, forked as the kernels are, for calls that need what takes ten seconds to import.
+
+    Without the server of `use_warm_kernels` the calls are made by this process.
+    """
+    if KernelProvisionerFactory.instance().default_provisioner_name != NAME:
+        with ThreadPoolExecutor(1) as here:
+            yield here
+        return
+    forks = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(1, forks, _end_quietly) as process:
+        with _without_main():
+            process.submit(int).result()  # begins it
+        yield process
+
+
+def _end_quietly() -> None:
+    """Let this process end when it is interrupted, or when the one that asked for it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Thread(target=_exit_with_caller, daemon=True).start()
+
+
+def _exit_with_caller() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 class WarmProvisioner(LocalProvisioner):
