@@ -71,7 +71,16 @@ def warm_process() -> Iterator[Executor]:
 def _end_quietly() -> None:
     """Let this process end when it is interrupted, or when the one that asked for it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _start_processes_as_always()
     Thread(target=_exit_with_caller, daemon=True).start()
+
+
+def _start_processes_as_always() -> None:
+    """Let what this process starts, such as the workers of a DataLoader, not come from a server of its own.
+
+    That would import everything once more, for ten seconds.
+    """
+    multiprocessing.set_start_method(None, force=True)
 
 
 def _exit_with_caller() -> None:
@@ -146,6 +155,7 @@ def _run(argv: list[str], cwd: str | None, env: dict[str, str], tells: Connectio
     os.setsid()  # a group of its own, so that a signal to it reaches what it starts
     os.environ.clear()
     os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})
+    _start_processes_as_always()
     Thread(target=_end_with_caller, daemon=True).start()
     os.chdir(cwd or os.getcwd())
     try:

@@ -1,9 +1,15 @@
-"""Forked kernels: one that does not begin is ended and said, instead of being waited for."""
+"""Forked kernels and processes: they work as others do, end with their caller, and are not waited for in vain."""
 
 import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
+import psutil
 import pytest
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from clipcap_lib.runner import warm_kernels
 
@@ -18,3 +24,44 @@ def test_a_kernel_that_does_not_begin_is_killed_and_said(monkeypatch):
     with pytest.raises(RuntimeError, match="did not begin to listen"):
         asyncio.run(warm_kernels.WarmProvisioner(kernel_id="x").launch_kernel(["python", "-f", "connection.json"]))
     assert killed == [True]
+
+
+def begun(monkeypatch) -> None:
+    """Start the server without what takes ten seconds to import."""
+    monkeypatch.setattr(multiprocessing, "set_forkserver_preload", lambda modules: None)
+    monkeypatch.setattr(KernelProvisionerFactory, "_instance", None)
+    warm_kernels.use_warm_kernels()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_a_warm_process_works_as_any_other_would(monkeypatch):
+    begun(monkeypatch)
+    with warm_kernels.warm_process() as process:
+        assert process.submit(os.getpid).result() != os.getpid()
+        how = process.submit(eval, "__import__('multiprocessing').get_start_method()").result()
+        assert how == multiprocessing.get_start_method()  # or its own children would import everything anew
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            process.submit(os.stat, "nowhere").result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+def test_a_warm_process_ends_with_the_one_that_asked_for_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, os, signal\n"
+        "multiprocessing.set_forkserver_preload = lambda modules: None\n"
+        "from clipcap_lib.runner.warm_kernels import use_warm_kernels, warm_process\n"
+        "use_warm_kernels()\n"
+        "with warm_process() as process:\n"
+        "    print(process.submit(os.getpid).result(), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    process = psutil.Process(int(done.stdout)) if psutil.pid_exists(int(done.stdout)) else None
+    assert process is None or process.wait(timeout=10) is None
+
+
+def test_without_the_server_calls_are_made_here(monkeypatch):
+    monkeypatch.setattr(KernelProvisionerFactory, "_instance", None)
+    with warm_kernels.warm_process() as process:
+        assert process.submit(os.getpid).result() == os.getpid()
