@@ -145,11 +145,11 @@ def run(
                 missing = warm.submit(_missing, settings, fresh).result()
             _refuse_what_cannot_run(console, settings, missing)
             claimed = claimed or _claim(reports, settings.name)
-            warm.submit(_get_ready_to_report)  # while notebooks run
             if engine is EngineName.ray and not fresh:
                 executing = ray_engine(reports, address or "local")
             else:
                 executing = nullcontext(local_engine(workers, Devices(warm.submit(visible_devices).result())))
+            warm.submit(_get_ready_to_report)  # while notebooks run
             with executing as executes:
                 outcomes = run_with_board(console, jobs, workers, executes)
             failed = [outcome for outcome in outcomes if outcome.status == "failed"]

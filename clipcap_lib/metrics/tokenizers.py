@@ -80,7 +80,8 @@ def _chinese(text: str) -> str:
 
 
 @cache
-def _cutter():
+def cutter():
+    """jieba with its dictionary read, which takes a second."""
     import logging
     import warnings
 
@@ -93,4 +94,4 @@ def _cutter():
 
 
 def _jieba(text: str) -> list[str]:
-    return _cutter().lcut(_chinese(text)) if text else []
+    return cutter().lcut(_chinese(text)) if text else []

@@ -29,11 +29,10 @@ def packed_row(packed: Packed, tokenizer: PreTrainedTokenizerBase, title: str, r
     axis.set_xticks(range(filled), labels, fontsize=9)
     axis.set_yticks(range(filled), labels, fontsize=9)
     axis.set(title=title, xlabel=say("is seen"), ylabel=say("position that looks"))
-    axis.set_xticks(np.arange(-0.5, filled), minor=True)
-    axis.set_yticks(np.arange(-0.5, filled), minor=True)
-    axis.grid(which="major", visible=False)
-    axis.grid(which="minor", color="white", linewidth=1)
-    axis.tick_params(which="minor", length=0)
+    between = np.arange(0.5, filled - 1)
+    for lines in (axis.hlines, axis.vlines):  # minor ticks, one for each line, take half a second
+        lines(between, -0.5, filled - 0.5, color="white", linewidth=1)
+    axis.grid(visible=False)
     return figure
 
 

@@ -58,6 +58,7 @@ class Job:
 INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
 DRAWING = ("reporting", "wording")  # what shows results and makes none
 DRAWN = ("report_language",)  # parameters of what shows them
+SAVED_EVERY = 1.0  # seconds: each cell's beginning and end would take as long as many a cell
 STUDY = "08_what_limits"  # of experiments with axes beside mapping, tuning and seed
 COMPARISONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "07_explore", STUDY)
 
@@ -167,12 +168,18 @@ def job_hash(job: Job) -> str:
     What other jobs go on from does not depend on how it is drawn: after a change in `reporting/` nothing is trained
     again. Nor does it after a change of what a notebook explains.
     """
-    notebook = nbformat.read(NOTEBOOKS / f"{job.notebook}.ipynb", as_version=4)
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    path = NOTEBOOKS / f"{job.notebook}.ipynb"
+    code = list(_code_of(path.resolve(), path.stat().st_mtime_ns))
     library = library_hash("\n".join(code), without=DRAWING if job.for_others else ())
     parameters = {key: value for key, value in job.parameters.items() if not (job.for_others and key in DRAWN)}
     parts = [code, parameters, library, _inputs_hash(job.parameters), [job_hash(need) for need in job.needs]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _code_of(notebook: Path, modified: int) -> tuple[str, ...]:
+    # The time is in the key only so that a changed notebook is read again.
+    return tuple(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
 
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
@@ -235,18 +242,25 @@ def found_outcomes(jobs: list[Job]) -> list[Outcome]:
 
 
 class _ReportingEngine(NBClientEngine):
-    """papermill's own engine, telling which cell is being executed."""
+    """papermill's own engine, telling which cell is being executed and saving the notebook once a second at most."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, on_cell=None, **options):
-        began = nb_man.cell_start
+        began, save = nb_man.cell_start, nb_man.save
 
         def cell_start(cell, cell_index=None, **kwargs):
             on_cell(cell_index, len(nb_man.nb.cells))
             return began(cell, cell_index, **kwargs)
 
-        nb_man.cell_start = cell_start
-        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+        def save_now_and_then(**kwargs):
+            if (nb_man.now() - nb_man.last_save_time).total_seconds() > SAVED_EVERY:
+                save(**kwargs)
+
+        nb_man.cell_start, nb_man.save = cell_start, save_now_and_then
+        try:
+            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+        finally:
+            save()  # where a kernel died, papermill itself does not
 
 
 papermill_engines.register("reporting", _ReportingEngine)
@@ -311,7 +325,7 @@ def _settled(job: Job, outcomes: dict[Path, Outcome]) -> Outcome | None:
 def local_engine(workers: int, devices: Devices) -> Engine:
     """Executes up to `workers` notebooks side by side; where there are GPUs, each when one is free, and on that alone.
 
-    A notebook's log is its executed copy, saved after each cell.
+    A notebook's log is its executed copy, saved every second.
     """
 
     def run(jobs: list[Job], listener: Listener) -> Iterator[Outcome]:

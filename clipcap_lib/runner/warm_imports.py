@@ -4,6 +4,7 @@ import gc
 from importlib import import_module
 
 import clipcap_lib
+from clipcap_lib.metrics.tokenizers import cutter
 
 # Without matplotlib's inline backend: it looks for the kernel whose figures it shows when it is imported.
 KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipykernel.zmqshell", "clipcap_lib.runner.warm_kernels")
@@ -13,5 +14,6 @@ for module in (*KERNEL, "seaborn", "scipy.stats"):
 for room in (clipcap_lib, clipcap_lib.analysis, clipcap_lib.emoji, clipcap_lib.metrics, clipcap_lib.explore):
     for name in dir(room):
         getattr(room, name)  # imports the module it stands in
+cutter()  # a dictionary of half a million Chinese words, which three notebooks would read each
 gc.enable()
 gc.freeze()  # or each kernel's garbage collector walks, and so copies, all that is shared: three seconds
