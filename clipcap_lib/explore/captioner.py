@@ -24,6 +24,7 @@ from clipcap_lib.model import ClipCapModel
 from clipcap_lib.runs import find_project, finished_in, read_json
 from clipcap_lib.settings import Data, pick
 from clipcap_lib.system import nearest
+from clipcap_lib.wording import say
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ class Captioner:
     @cached_property
     def _utility(self) -> Utility:
         if "corpus" not in self.params:
-            raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
+            raise ValueError(
+                say("mbr weighs words by the training captions; an imported checkpoint comes without them")
+            )
         with chdir(self.project):
             return training_agreement(prepare_corpus(self.data).table, self.data.language)
 
