@@ -44,3 +44,11 @@ def test_every_option_is_explained_in_the_readers_language(name, chinese):
             for field, control in zip(options(name).values(), option_controls(name).values(), strict=True)}  # fmt: skip
     assert told == {english: catalogue.get(english, TERM).string for english in told}
     assert "" not in told.values()
+
+
+def test_options_that_do_not_go_together_are_refused_in_the_readers_language(chinese):
+    controls = StrategyControls(lambda: None)
+    controls.name.value = "beam"
+    controls.options["beam"]["n"].value = 9
+    with pytest.raises(ValueError, match="^beam: n：取值不能大于 width，即 5，而这里是 9$"):
+        controls.strategy()
