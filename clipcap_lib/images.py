@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clipcap_lib.wording import say
+
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # 89 million; what a decompression bomb holds, no camera does
 # What Pillow raises for broken files.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, RuntimeError, TypeError, AttributeError)
@@ -23,18 +25,22 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
     """
     name = name or str(source)
     if isinstance(source, Path) and source.is_dir():
-        raise ValueError(f"{name} is a folder; name the pictures in it")
+        raise ValueError(say("{name} is a folder; name the pictures in it", name=name))
     try:
         with _begin(source) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
-        raise ValueError(f"{name}: there is no such picture") from None
+        raise ValueError(say("{name}: there is no such picture", name=name)) from None
     except UnidentifiedImageError:
         empty = not (len(source) if isinstance(source, bytes) else source.stat().st_size)
-        why = "the file is empty" if empty else "its format is unknown"
-        raise ValueError(f"{name} cannot be read as a picture: {why}") from None
+        why = say("the file is empty") if empty else say("its format is unknown")
+        raise ValueError(_unreadable(name, why)) from None
     except DAMAGE as error:
-        raise ValueError(f"{name} cannot be read as a picture: {error}") from None
+        raise ValueError(_unreadable(name, error)) from None
+
+
+def _unreadable(name: str, why: str | Exception) -> str:
+    return say("{name} cannot be read as a picture: {why}", name=name, why=why)
 
 
 def picture_fault(path: Path) -> str | None:
@@ -79,9 +85,10 @@ def _begin(source: Path | bytes) -> Image.Image:
         try:
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         except Image.DecompressionBombError:
-            raise _TooLargeError(f"it has more than {2 * MOST_PIXELS:,} pixels; make it smaller") from None
+            why = say("it has more than {most:,} pixels; make it smaller", most=2 * MOST_PIXELS)
+            raise _TooLargeError(why) from None
     if image.width * image.height > MOST_PIXELS:
-        size = f"{image.width:,} × {image.height:,}"
+        size = {"width": image.width, "height": image.height, "most": MOST_PIXELS}
         image.close()
-        raise _TooLargeError(f"{size} is more than {MOST_PIXELS:,} pixels; make it smaller")
+        raise _TooLargeError(say("{width:,} × {height:,} is more than {most:,} pixels; make it smaller", **size))
     return image

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from clipcap_lib.metrics.reference import RESAMPLES, DocumentFrequencies, bootstrap_draws, score
+from clipcap_lib.metrics.reference import RESAMPLES, DocumentFrequencies, bootstrap_draws, protocol, score
 from clipcap_lib.metrics.tokenizers import Tokeniser
+from clipcap_lib.wording import say
 
 
 def paired_difference(
@@ -61,14 +62,15 @@ def interval_table(
     """Value and 95 % interval of several sets of captions of the same images, as text: a row a set.
 
     Columns are (protocol, metric), a protocol for each tokeniser with its document frequencies: numbers in one column
-    may be compared with one another and with nothing else.
+    may be compared with one another and with nothing else. Protocols are told in the reader's language.
     """
     rows = {name: {} for name in captions}
     for tokeniser, frequencies in protocols.items():
+        told = protocol(references, tokeniser, frequencies, say)
         for name, made in captions.items():
             found = score(made, references, tokeniser, frequencies)
             for metric in metrics:
                 low, high = found.intervals.loc[metric]
-                rows[name][found.protocol, metric] = f"{found.corpus[metric]:.3f}  [{low:.3f}, {high:.3f}]"
+                rows[name][told, metric] = f"{found.corpus[metric]:.3f}  [{low:.3f}, {high:.3f}]"
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis=1)

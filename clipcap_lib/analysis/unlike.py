@@ -80,9 +80,10 @@ def seen_by(run: Path, params: Mapping[str, Any], encoder: Encoder) -> SeenPictu
         pictures, reader = corpus.images.loc[train[_drawn(len(train))]], replace(encoder, preprocess=_refuse)
         features = corpus_features(corpus, reader, pictures, params.get("features", "pooled"))
     except (OSError, ValueError, KeyError):
-        raise LookupError(
+        gone = say(
             "its corpus or the embeddings of its training pictures are no longer in data/; notebook 03 makes them anew"
-        ) from None
+        )
+        raise LookupError(gone) from None
     starts = range(0, len(features), CHUNK)
     return SeenPictures.of(torch.cat([_pooled(features.tensor(slice(start, start + CHUNK))) for start in starts]))
 

@@ -53,4 +53,4 @@ def in_places(weights: Tensor) -> Tensor:
     for places in (count, count - 1):
         if places > 0 and (side := math.isqrt(places)) ** 2 == places:
             return weights[:, count - places :].unflatten(-1, (side, side))
-    raise ValueError(f"a grid of {count} tokens is no square of places, with or without a class token")
+    raise ValueError(say("a grid of {count} tokens is no square of places, with or without a class token", count=count))

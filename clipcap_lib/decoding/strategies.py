@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic.fields import FieldInfo
 
 from clipcap_lib.system import nearest
+from clipcap_lib.wording import say
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Beam(_Options):
     @classmethod
     def _within_width(cls, n: int, info: ValidationInfo) -> int:
         if n > info.data.get("width", n):
-            raise ValueError(f"input should be at most the width, {info.data['width']}")
+            raise ValueError(say("input should be at most the width, {width}", width=info.data["width"]))
         return n
 
 
@@ -208,4 +209,5 @@ def _explain(problem: dict[str, Any], kind: type[_Options]) -> str:
             return f"it has no option {option!r}{nearest(option, [key for key in kind.model_fields if key != 'name'])}"
         case "missing":
             return f"option {option!r} is required"
-    return f"{option}: {problem['msg'].removeprefix('Value error, ').lower()}, not {problem['input']!r}"
+    why = problem["msg"].removeprefix("Value error, ").lower()
+    return say("{option}: {why}, not {value!r}", option=option, why=why, value=problem["input"])

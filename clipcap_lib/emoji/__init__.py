@@ -4,10 +4,8 @@ from clipcap_lib.lazy import lazy
 
 _WHERE = {
     "ATTRIBUTES": "emoji.attributes",
-    "SPLITS": "emoji.attributes",
     "attribute_scores": "emoji.attributes",
     "attribute_accuracy": "emoji.attributes",
-    "describe_accuracy": "emoji.attributes",
     "accuracy_by_factor": "emoji.attributes",
     "confusions": "emoji.attributes",
     "probe_table": "emoji.probing",

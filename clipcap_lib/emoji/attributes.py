@@ -7,7 +7,6 @@ from clipcap_lib.settings import Language
 
 ATTRIBUTES = ["objects", "count", "size", "background", "relation", "all"]
 ENOUGH_PICTURES = 30  # a share over fewer tells next to nothing: its 95 % interval may span more than a third
-SPLITS = {"test": "held-out pictures", "test_compositional": "never-trained object pairs and counts"}
 
 
 def attribute_scores(captions: pd.DataFrame, scenes: dict[str, Scene], language: Language) -> pd.DataFrame:
@@ -28,26 +27,6 @@ def attribute_accuracy(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The share of right captions by group, and how many images each share rests on (`n_<attribute>`)."""
     groups = scored.groupby(by, sort=False)[ATTRIBUTES]
     return groups.mean().astype(float).join(groups.count().add_prefix("n_")).reset_index()
-
-
-def describe_accuracy(accuracy: pd.DataFrame, run: str) -> list[str]:
-    """A sentence a split on the shares of one run, of a table by run with a column `split`."""
-    of_run = accuracy.loc[[run]].set_index("split")
-    told = {split: _shares(of_run.loc[split]) for split in SPLITS if split in of_run.index}
-    return [
-        f"On {SPLITS[split]}, captions of the best run ({run}) are right in: {', '.join(shares)}."
-        for split, shares in told.items()
-        if shares
-    ]
-
-
-def _shares(row: pd.Series) -> list[str]:
-    """Each share that was judged, with its number of pictures where they are few."""
-    judged = {name: int(row[f"n_{name}"]) for name in ATTRIBUTES if row[f"n_{name}"]}
-    return [
-        f"{name} {row[name]:.1%}" if pictures >= ENOUGH_PICTURES else f"{name} {row[name]:.0%} of only {pictures}"
-        for name, pictures in judged.items()
-    ]
 
 
 def confusions(captions: pd.DataFrame, scenes: dict[str, Scene], language: Language) -> pd.Series:

@@ -24,6 +24,7 @@ from clipcap_lib.model import ClipCapModel
 from clipcap_lib.runs import find_project, finished_in, read_json
 from clipcap_lib.settings import Data, pick
 from clipcap_lib.system import nearest
+from clipcap_lib.wording import say
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Captioner:
         memory has room for.
         """
         utility = self._utility if isinstance(strategy, MinimumBayesRisk) else None
-        judge = self.encoder.judging(self.data.language)
+        judge = self._judge(strategy)
         resolve_constraints(self.model, strategy, constraints, judge, utility)  # before a picture is embedded
         pictures, config = list(pictures), self.model.config
         # Whatever the model reads, these two compare captions with embeddings.
@@ -120,10 +121,25 @@ class Captioner:
         with chdir(self.project):
             return seen_by(self.folder, self.params, self.encoder)
 
+    def _judge(self, strategy: Strategy) -> Encoder:
+        """The encoder, with its text side where that reads these captions; refuses a strategy that needs it to."""
+        judge = self.encoder.judging(self.data.language)
+        if isinstance(strategy, Magic | BestOfN) and judge.encode_texts is None:
+            names = {"strategy": strategy.name, "encoder": judge.name}
+            unread = say(
+                "{strategy} compares captions with the picture, but {encoder} does not read the language of these "
+                "captions; choose another strategy",
+                **names,
+            )
+            raise ValueError(unread)
+        return judge
+
     @cached_property
     def _utility(self) -> Utility:
         if "corpus" not in self.params:
-            raise ValueError("mbr weighs words by the training captions; an imported checkpoint comes without them")
+            raise ValueError(
+                say("mbr weighs words by the training captions; an imported checkpoint comes without them")
+            )
         with chdir(self.project):
             return training_agreement(prepare_corpus(self.data).table, self.data.language)
 

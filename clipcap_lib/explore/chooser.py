@@ -15,6 +15,7 @@ from clipcap_lib.explore.faults import guarded
 from clipcap_lib.explore.picture_input import PictureInput
 from clipcap_lib.images import open_picture
 from clipcap_lib.reporting import cards
+from clipcap_lib.wording import say
 
 PAGE = 24  # thumbnails
 ROW = widgets.Layout(flex_flow="row wrap", align_items="center")
@@ -32,7 +33,7 @@ class Choice:
         """The picture, with its references beside it."""
         if self.references:
             return cards.picture_with_references(self.picture, self.name, self.references)
-        return cards.picture_tag(self.picture, f"Your picture {self.name}", 224)
+        return cards.picture_tag(self.picture, say("Your picture {name}", name=self.name), 224)
 
 
 class PictureChooser:
@@ -53,9 +54,9 @@ class PictureChooser:
         self._show_page(0)
 
     def _arrange(self) -> widgets.Widget:
-        self.previous = self._button("previous", "arrow-left", lambda: self._show_page(self.page - 1))
-        self.next = self._button("next", "arrow-right", lambda: self._show_page(self.page + 1))
-        self.random = self._button("random", "random", lambda: self.choose(random.choice(self.paths.index)))
+        self.previous = self._button(say("previous"), "arrow-left", lambda: self._show_page(self.page - 1))
+        self.next = self._button(say("next"), "arrow-right", lambda: self._show_page(self.page + 1))
+        self.random = self._button(say("random"), "random", lambda: self.choose(random.choice(self.paths.index)))
         row = widgets.HBox([self.previous, self.next, self.random, self.told], layout=ROW)
         return widgets.VBox([self.thumbnails, row, self.input])
 
@@ -78,14 +79,15 @@ class PictureChooser:
             if number // PAGE != self.page:
                 self._show_page(number // PAGE)
             self.thumbnails.chosen = name
-            self.told.value = f"picture {number + 1} of {len(self.paths)}: {html.escape(name)}"
+            place = {"number": number + 1, "count": len(self.paths), "name": html.escape(name)}
+            self.told.value = say("picture {number} of {count}: {name}", **place)
             self.on_choice()
 
     def take(self, name: str, content: bytes) -> None:
         """Choose a picture of one's own by its bytes."""
         if self._open(name, content, []):
             self.thumbnails.chosen = ""
-            self.told.value = f"your picture: {html.escape(name)}"
+            self.told.value = say("your picture: {name}", name=html.escape(name))
             self.on_choice()
 
     def _open(self, name: str, source: Path | bytes, references: list[str]) -> bool:

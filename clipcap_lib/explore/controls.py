@@ -7,6 +7,7 @@ import ipywidgets as widgets
 from pydantic.fields import FieldInfo
 
 from clipcap_lib.decoding.strategies import NAMES, Strategy, Usual, build_strategy, options, parse_strategy
+from clipcap_lib.wording import term
 
 LABEL = {"description_width": "110px"}  # room for `length_penalty` and `temperature`
 
@@ -15,7 +16,7 @@ class StrategyControls:
     """A menu of strategies with the options of the one chosen; `widget` is what is shown."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
-        self.name = widgets.Dropdown(options=NAMES, description="strategy", style=LABEL)
+        self.name = widgets.Dropdown(options=NAMES, description=term("strategy"), style=LABEL)
         self.options = {name: option_controls(name) for name in NAMES}
         self.shown = widgets.VBox()
         self.widget = widgets.VBox([self.name, self.shown])
@@ -55,7 +56,7 @@ def _usual(field: FieldInfo) -> Usual | None:
 
 
 def _control(option: str, field: FieldInfo, first: object) -> widgets.Widget:
-    named = dict(value=first, description=option, tooltip=field.description, style=LABEL)
+    named = dict(value=first, description=option, tooltip=term(field.description), style=LABEL)
     usual = _usual(field)
     if usual is None:
         return widgets.Dropdown(options=get_args(field.annotation), **named)

@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 from torch import Tensor
 
+from clipcap_lib.analysis.changes import listed
 from clipcap_lib.analysis.neighbours import nearest_pictures
 from clipcap_lib.analysis.prefixes import interpret
 from clipcap_lib.analysis.states import token_choices
@@ -25,7 +26,7 @@ from clipcap_lib.explore.where import where_strip
 from clipcap_lib.reporting import cards
 from clipcap_lib.runs import finished_in
 from clipcap_lib.settings import Language
-from clipcap_lib.wording import say
+from clipcap_lib.wording import say, term
 
 MOST_LOADED = 4  # runs in memory
 
@@ -102,7 +103,8 @@ class Explanation:
 
     def prefix(self) -> str:
         """The tokens nearest to each position of the prefix."""
-        return interpret(self.run.captioner.model, self.feature[None]).nearest.to_html(border=0)
+        nearest = interpret(self.run.captioner.model, self.feature[None]).nearest
+        return nearest.rename(columns=term).rename_axis(term("position")).to_html(border=0)
 
     def where(self) -> str:
         """What part of the picture each word rests on; a sentence where the run has no places."""
@@ -180,4 +182,4 @@ def each_once(fragments: dict[str, str]) -> str:
     titles: dict[str, list[str]] = {}
     for title, fragment in fragments.items():
         titles.setdefault(fragment, []).append(title)
-    return side_by_side({" and ".join(names): fragment for fragment, names in titles.items()})
+    return side_by_side({listed(names): fragment for fragment, names in titles.items()})

@@ -1,26 +1,31 @@
 // Takes a picture by a button, dropped or pasted, and sends its bytes to Python.
-const MOST = 8 * 1024 * 1024; // Jupyter ends the connection at a message of 10 MB
+const MEGABYTE = 1024 * 1024;
+const MOST = 8 * MEGABYTE; // Jupyter ends the connection at a message of 10 MB
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 async function take(model, files) {
+  const words = model.get("words");
   const file = [...files].find((one) => one.type.startsWith("image/")) ?? files[0];
   if (!file) {
-    model.send({ fault: "there is no picture in it; drop or paste the file itself" });
+    model.send({ fault: words.none });
   } else if (file.size > MOST) {
-    model.send({ fault: `${file.name} has ${(file.size / 1048576).toFixed(0)} MB; make it smaller than 8 MB` });
+    const size = (file.size / MEGABYTE).toFixed(0);
+    model.send({ fault: fill(words.large, { name: file.name, size, most: MOST / MEGABYTE }) });
   } else {
     model.send({ name: file.name }, undefined, [await file.arrayBuffer()]);
   }
 }
 
 function render({ model, el }) {
+  const words = model.get("words");
   const input = Object.assign(document.createElement("input"), { type: "file", accept: "image/*", hidden: true });
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Upload a picture" });
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: words.upload });
   const zone = document.createElement("div");
   zone.className = "clipcap-input";
   zone.tabIndex = 0;
-  zone.setAttribute("aria-label", "drop or paste a picture here");
+  zone.setAttribute("aria-label", words.zone);
   zone.dataset.lmSuppressShortcuts = "true"; // or the notebook would take what is pasted
-  zone.append(button, input, " or drop one here, or click here and paste one");
+  zone.append(button, input, words.ways);
   el.append(zone);
 
   button.addEventListener("click", () => input.click());

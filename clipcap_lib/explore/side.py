@@ -14,13 +14,13 @@ from clipcap_lib.explore.chooser import Choice
 from clipcap_lib.explore.clickable import Clickable
 from clipcap_lib.explore.controls import LABEL, StrategyControls
 from clipcap_lib.explore.inspection import Explanation, LoadedRun, caption_list, loaded_run
+from clipcap_lib.wording import say, term
 
 Step = Callable[[float], None]  # hears of progress, 0 to 1; raises to stop
-HINT = "<p>Click another token to write it instead; the caption then goes on greedily.</p>"
 WIDE = widgets.Layout(width="460px", max_width="100%")  # names of runs are long
 BUSY = "clipcap-busy"  # see clickable.css
 DOUBT = '<p role="note" style="border-left:4px solid #b36b00;background:#fff6e5;padding:4px 10px">{}</p>'
-BACK = '<p><button type="button" data-value="back">back to what was written</button></p>'
+BACK = '<p><button type="button" data-value="back">{}</button></p>'
 
 
 class Side:
@@ -37,7 +37,7 @@ class Side:
         self.own: Explanation | None = None  # of what the strategy wrote
         self.shown: Explanation | None = None  # of that, or of what goes on from a token that was taken
         named = [(f"{folder.parent.parent.name}: {folder.name}", folder) for folder in runs]
-        self.run = widgets.Dropdown(options=named, value=first, description="run", style=LABEL, layout=WIDE)
+        self.run = widgets.Dropdown(options=named, value=first, description=term("run"), style=LABEL, layout=WIDE)
         self.run.observe(lambda _: on_change(), "value")
         self.controls = StrategyControls(on_change)
         self.captions, self.taken = widgets.HTML(), widgets.HTML()
@@ -46,8 +46,8 @@ class Side:
         self.widget = self._arrange()
 
     def _arrange(self) -> widgets.Widget:
-        tabs = widgets.Tab([self.tokens, self.prefix, self.where],
-                           titles=["token by token", "prefix", "where"])  # fmt: skip
+        titles = [say("token by token"), say("prefix"), say("where")]
+        tabs = widgets.Tab([self.tokens, self.prefix, self.where], titles=titles)
         parts = [self.run, self.controls.widget, self.captions, self.taken, tabs]
         return widgets.VBox(parts, layout=widgets.Layout(flex="1 1 460px", min_width="0"))
 
@@ -84,13 +84,14 @@ class Side:
         self._explain(run.explain(self.shown.picture, caption), step, self._taken(run, caption))
 
     def _taken(self, run: LoadedRun, caption: Caption) -> str:
-        return f"<b>With your token</b>{caption_list([caption], Greedy(), self.scene, run.language)}"
+        title = say("With your token")
+        return f"<b>{title}</b>{caption_list([caption], Greedy(), self.scene, run.language)}"
 
     def _explain(self, shown: Explanation, step: Step, taken: str = "") -> None:
         self.shown = shown
         step(1.0)
         self.taken.value = taken
-        self.tokens.html, self.tokens.busy = shown.tokens(choosable=True) + HINT + (BACK if taken else ""), False
+        self.tokens.html, self.tokens.busy = shown.tokens(choosable=True) + _hint(back=bool(taken)), False
         self.captions.remove_class(BUSY)
         for page, make in ((self.prefix, shown.prefix), (self.where, shown.where)):
             step(1.0)
@@ -114,7 +115,14 @@ class Side:
     def fail(self, words: str) -> None:
         """Show why there is no caption."""
         self.captions.remove_class(BUSY)
-        self.captions.value, self.taken.value = f"<p><b>No caption:</b> {html.escape(words)}</p>", ""
+        why = say("<b>No caption:</b> {why}", why=html.escape(words))
+        self.captions.value, self.taken.value = f"<p>{why}</p>", ""
         for page in (self.prefix, self.where):
             page.value = ""
         self.tokens.html = ""
+
+
+def _hint(back: bool) -> str:
+    """What can be clicked in the tokens above, as HTML; `back`: also the way back."""
+    hint = say("Click another token to write it instead; the caption then goes on greedily.")
+    return f"<p>{hint}</p>" + (BACK.format(say("back to what was written")) if back else "")

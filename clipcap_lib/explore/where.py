@@ -13,12 +13,9 @@ from clipcap_lib.decoding.decode import Caption
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.reporting.cards import picture_strip
+from clipcap_lib.wording import say
 
 COLOUR = (217, 72, 15)  # of a place on which a word rests
-READ_ME = (
-    "The stronger the colour, the more the log-probability of the word rests on what the encoder says of that place "
-    "(gradient · input). A place has seen its surroundings, too, and colours of two words cannot be compared."
-)
 
 
 def where_strip(model: ClipCapModel, encoder: Encoder, picture: Image.Image, feature: Tensor, caption: Caption) -> str:
@@ -29,11 +26,19 @@ def where_strip(model: ClipCapModel, encoder: Encoder, picture: Image.Image, fea
     if not caption.tokens:
         return ""
     maps, seen = in_places(word_maps(model, feature, caption.tokens)), as_seen(encoder, picture)
+    words = [readable(model, token) for token in caption.tokens]
     shown = [
-        (_coloured(seen, weights), f"what {readable(model, token)} rests on", html.escape(readable(model, token)))
-        for token, weights in zip(caption.tokens, maps, strict=True)
+        (_coloured(seen, weights), say("what {word} rests on", word=word), html.escape(word))
+        for word, weights in zip(words, maps, strict=True)
     ]
-    return f'<p style="max-width:70ch;margin:4px 0 8px">{READ_ME}</p>{picture_strip(shown, 96)}'
+    return f'<p style="max-width:70ch;margin:4px 0 8px">{_how_to_read()}</p>{picture_strip(shown, 96)}'
+
+
+def _how_to_read() -> str:
+    return say(
+        "The stronger the colour, the more the log-probability of the word rests on what the encoder says of that "
+        "place (gradient · input). A place has seen its surroundings, too, and colours of two words cannot be compared."
+    )
 
 
 def as_seen(encoder: Encoder, picture: Image.Image) -> Image.Image:

@@ -16,6 +16,7 @@ from clipcap_lib.explore.faults import guarded, in_words
 from clipcap_lib.explore.inspection import each_once, loaded_run, standing_runs
 from clipcap_lib.explore.side import Side, Step
 from clipcap_lib.reporting.chinese_font import notebook_style, wide
+from clipcap_lib.wording import say
 
 
 class Cancelled(Exception):
@@ -44,12 +45,12 @@ class Explorer:
     def _make_controls(self, runs: list[Path], corpus: PreparedCorpus, limit: int) -> None:
         self.font, self.status = widgets.HTML(), widgets.HTML()
         self.progress = widgets.FloatProgress(max=1.0, layout=widgets.Layout(width="240px"))
-        self.cancel = widgets.Button(description="Cancel", icon="stop", disabled=True)
-        self.cancel.on_click(lambda _: self._stop("Cancelled."))
+        self.cancel = widgets.Button(description=say("Cancel"), icon="stop", disabled=True)
+        self.cancel.on_click(lambda _: self._stop(say("Cancelled.")))
         request = guarded(self.request, self._fail)
         first = (runs[0], runs[min(1, len(runs) - 1)])
         self.sides = [Side(runs, run, limit, request, guarded(self._take, self._fail)) for run in first]
-        self.compare = widgets.ToggleButton(description="compare with …", icon="columns")
+        self.compare = widgets.ToggleButton(description=say("compare with …"), icon="columns")
         self.compare.observe(guarded(self._compare, self._fail), "value")
         self.picture, self.neighbours = widgets.HTML(), widgets.HTML()
         self.chooser = PictureChooser(corpus.test_images(), corpus.references(), request, self._fail)
@@ -76,7 +77,7 @@ class Explorer:
         self.wanted.set()
         for side in self.looked_at:
             side.wait()
-        return self._submit(self._caption, "Loading…")
+        return self._submit(self._caption, say("Loading…"))
 
     def _compare(self, _: dict) -> None:
         self.sides[1].widget.layout.display = "flex" if self.compare.value else "none"
@@ -84,7 +85,7 @@ class Explorer:
 
     def _take(self, side: Side, value: str) -> None:
         side.wait()
-        self._submit(partial(side.take, value), "Going on from there…")  # behind captions of the other side
+        self._submit(partial(side.take, value), say("Going on from there…"))  # behind captions of the other side
 
     def _submit(self, work: Callable[[Step], str | None], message: str) -> Future:
         if self.wanted.is_set():
@@ -122,14 +123,14 @@ class Explorer:
     def _caption(self, step: Step) -> str:
         choice = self.chooser.choice
         if choice is None:
-            raise ValueError("choose a picture: the first one cannot be opened")
+            raise ValueError(say("choose a picture: the first one cannot be opened"))
         scene = self.scenes.get(choice.name) if choice.references else None
         self.picture.value = choice.as_html()
         seconds = {side: self._of_side(side, choice, scene, step) for side in self.looked_at}
         self._show_neighbours([side for side, taken in seconds.items() if taken is not None], step)
         if None in seconds.values():
-            return "A caption could not be written: see below."
-        return f"Captioned in {1000 * sum(seconds.values()):.0f} ms."
+            return say("A caption could not be written: see below.")
+        return say("Captioned in {time:.0f} ms.", time=1000 * sum(seconds.values()))
 
     def _of_side(self, side: Side, choice: Choice, scene: Scene | None, step: Step) -> float | None:
         """The seconds that a side took, or `None` where it failed and says why: the other may well have a caption."""
@@ -143,8 +144,8 @@ class Explorer:
     def _show_neighbours(self, sides: list[Side], step: Step) -> None:
         step(1.0)
         found = each_once({side.run.label: side.own.neighbours() for side in sides})
-        title = "<h4>Training pictures that look most alike to the encoder</h4>"
-        self.neighbours.value = title + found if sides else ""
+        title = say("Training pictures that look most alike to the encoder")
+        self.neighbours.value = f"<h4>{title}</h4>{found}" if sides else ""
 
     def _lend(self, text: str) -> None:
         """Give the page the characters of a text, for a reader without a Chinese font.

@@ -106,14 +106,14 @@ def bootstrap_draws(images: int, resamples: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples)
 
 
-def protocol(
-    references: dict[str, list[str]], tokeniser: Tokeniser, frequencies: DocumentFrequencies | None = None
-) -> str:
-    """What must be equal before two numbers may be compared."""
+def protocol(references: dict[str, list[str]], tokeniser: Tokeniser, frequencies: DocumentFrequencies | None = None,
+             say: Callable[..., str] = str.format) -> str:  # fmt: skip
+    """What must be equal before two numbers may be compared; in English, or as `wording.say` says it to a reader."""
     sizes = sorted({len(texts) for texts in references.values()})
     each = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]}–{sizes[-1]}"
-    source = f"idf of {frequencies.images:,} other images" if frequencies else "idf of these references"
-    return f"{len(references):,} images × {each} references, {tokeniser} tokens, {source}"
+    source = say("idf of {n:,} other images", n=frequencies.images) if frequencies else say("idf of these references")
+    numbers = {"images": len(references), "each": each, "tokeniser": tokeniser, "source": source}
+    return say("{images:,} images × {each} references, {tokeniser} tokens, {source}", **numbers)
 
 
 def check_pairs(candidates: dict[str, str], references: dict[str, list[str]]) -> None:

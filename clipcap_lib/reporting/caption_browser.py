@@ -13,8 +13,9 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
+from clipcap_lib.analysis.accuracy import split_names
 from clipcap_lib.analysis.limits import LimitsStudy
-from clipcap_lib.emoji.attributes import ATTRIBUTES, SPLITS
+from clipcap_lib.emoji.attributes import ATTRIBUTES
 from clipcap_lib.emoji.language import score_caption
 from clipcap_lib.files import replacing
 from clipcap_lib.images import open_picture
@@ -102,7 +103,7 @@ def _voices_of(runs: list[Run]) -> Iterator[Voice]:
     labels = Counter(run.label for run in runs)
     for run in runs:
         name = run.label if labels[run.label] == 1 else run.name
-        yield Voice(name, "run", run, run.captions[run.captions["split"].isin(SPLITS)])
+        yield Voice(name, "run", run, run.captions[run.captions["split"].isin(split_names())])
 
 
 def _strategies_of(best: Run, decoding: Path | None) -> Iterator[Voice]:
@@ -171,7 +172,7 @@ def _filters(pictures: list[dict[str, Any]]) -> dict[str, Any]:
     wrong = {name for verdict in verdicts for name in verdict}
     splits = {picture["split"] for picture in pictures}
     return {
-        "splits": [split for split in SPLITS if split in splits],
+        "splits": [split for split in split_names() if split in splits],
         "judged": bool(verdicts),
         "wrongs": [name for name in [*ATTRIBUTES, "incomplete"] if name in wrong],
     }

@@ -60,3 +60,10 @@ def test_no_sentence_is_left_in_english(chinese, name):
     folder, _ = chinese
     assert english_left(folder / name) == []
     assert '<html lang="zh-CN">' in (folder / name).read_text(encoding="utf-8")
+
+
+def test_tables_of_reference_metrics_tell_their_protocol_in_chinese(chinese):
+    folder, _ = chinese
+    heads = BeautifulSoup((folder / "emoji-tiny/index.html").read_text(encoding="utf-8"), "html.parser").find_all("th")
+    told = [head.get_text() for head in heads if "idf" in head.get_text()]
+    assert told and all("条参考描述" in head and "idf of" not in head for head in told)

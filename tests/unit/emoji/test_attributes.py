@@ -1,9 +1,9 @@
-"""Attribute accuracy in words, by factor and as a heat map, on made-up verdicts whose shares are known."""
+"""Attribute accuracy by factor and as a heat map, on made-up verdicts whose shares are known."""
 
 import pandas as pd
 import pytest
 
-from clipcap_lib.emoji.attributes import ATTRIBUTES, accuracy_by_factor, attribute_accuracy, describe_accuracy
+from clipcap_lib.emoji.attributes import ATTRIBUTES, accuracy_by_factor, attribute_accuracy
 from clipcap_lib.emoji.language import Group, Scene
 from clipcap_lib.reporting.figures import accuracy_heatmap
 
@@ -27,22 +27,6 @@ def accuracy() -> pd.DataFrame:
         judged("b", "test", all=(4, 40)),
     ])  # fmt: skip
     return attribute_accuracy(captions, ["split", "run"]).set_index("run")
-
-
-def test_a_sentence_a_split_names_the_shares_that_were_judged_and_how_few_pictures_some_rest_on(accuracy):
-    assert describe_accuracy(accuracy, "a") == [
-        "On held-out pictures, captions of the best run (a) are right in: "
-        "objects 50.0%, count 100.0%, relation 50% of only 6, all 25.0%.",
-        "On never-trained object pairs and counts, captions of the best run (a) are right in: "
-        "objects 100.0%, size 0% of only 29, all 0.0%.",
-    ]
-
-
-def test_shares_of_no_picture_make_no_sentence():
-    nothing = attribute_accuracy(
-        judged("a", "test", all=(0, 0)).reindex([0]).assign(run="a", split="test"), ["split", "run"]
-    )
-    assert describe_accuracy(nothing.set_index("run"), "a") == []
 
 
 def test_a_share_over_few_pictures_does_not_look_firm(accuracy):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clipcap_lib.emoji.language import Group, Scene
+from clipcap_lib.reporting.language import speaking
 
 
 @dataclass
@@ -33,3 +34,9 @@ def corpus(tmp_path) -> TwoPictures:
     for name, colour in (("a", "red"), ("b", "blue")):
         Image.new("RGB", (20, 10), colour).save(tmp_path / f"{name}.jpg")
     return TwoPictures(tmp_path, {"a": Scene("grass", (Group("cat", 1, "small"),), None, 0)})
+
+
+@pytest.fixture
+def chinese():
+    with speaking("zh"):
+        yield

@@ -1,7 +1,10 @@
 """Which folder is a run: what is said where it is not."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.explore.captioner import Captioner
 from clipcap_lib.runs import write_json
 
@@ -44,3 +47,12 @@ def test_weights_that_were_cut_off_are_named(make_model, tmp_path, kept):
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(ValueError, match=f"{tmp_path.name} cannot be loaded \\(SafetensorError\\)"):
         Captioner.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("strategy", ["magic k:2 alpha:0.1 beta:1", "best-of-n"])
+def test_a_strategy_that_needs_clip_to_read_is_refused_where_it_cannot(tmp_path, strategy):
+    judge = SimpleNamespace(name="clip:ViT-B/32", encode_texts=None)
+    encoder = SimpleNamespace(judging={"zh": judge}.get)
+    captioner = Captioner(None, encoder, {"language": "zh"}, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=r"but clip:ViT-B/32 does not read the language of these captions"):
+        captioner.caption_all([], [], parse_strategy(strategy))

@@ -96,3 +96,10 @@ def test_what_is_wrong_with_an_upload_is_said(chooser, message, buffers, said):
 def test_an_error_nobody_thought_of_is_said(chooser):
     click(chooser, "unknown")
     assert chooser.faults == ["KeyError: 'unknown'"]
+
+
+def test_what_is_wrong_with_a_picture_is_said_in_the_readers_language(chooser, chinese):
+    click(chooser, "p01")
+    chooser.input._handle_custom_msg({"name": "x.jpg"}, [memoryview(b"")])
+    assert chooser.faults[0].endswith("p01.png 无法作为图片读取：无法识别其格式")
+    assert chooser.faults[1] == "x.jpg 无法作为图片读取：文件为空"

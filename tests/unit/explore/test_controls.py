@@ -6,6 +6,7 @@ import pytest
 
 from clipcap_lib.decoding.strategies import NAMES, Strategy, build_strategy, options, parse_strategy
 from clipcap_lib.explore.controls import StrategyControls, option_controls
+from clipcap_lib.wording import TERM, read_catalogue
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,3 +35,20 @@ def test_a_chosen_strategy_shows_its_own_options_and_tells_of_every_change():
     assert [control.description for control in controls.shown.children] == ["n", "k", "alpha", "history"]
     controls.options["contrastive"]["k"].value = 2
     assert [(made.name, made.k) for made in changes] == [("contrastive", 4), ("contrastive", 2)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_explained_in_the_readers_language(name, chinese):
+    catalogue = read_catalogue("zh")
+    told = {field.description: control.tooltip
+            for field, control in zip(options(name).values(), option_controls(name).values(), strict=True)}  # fmt: skip
+    assert told == {english: catalogue.get(english, TERM).string for english in told}
+    assert "" not in told.values()
+
+
+def test_options_that_do_not_go_together_are_refused_in_the_readers_language(chinese):
+    controls = StrategyControls(lambda: None)
+    controls.name.value = "beam"
+    controls.options["beam"]["n"].value = 9
+    with pytest.raises(ValueError, match="^beam: n：取值不能大于 width，即 5，而这里是 9$"):
+        controls.strategy()

@@ -86,3 +86,18 @@ def test_a_run_is_loaded_once_and_only_a_few_stay(tmp_path, monkeypatch):
     for number in range(MOST_LOADED):
         loaded_run(tmp_path / str(number + 1))
     assert loaded_run(tmp_path / "0") is not first
+
+
+def test_what_lies_behind_a_caption_is_told_in_the_readers_language(make_model, grid_model, chinese):
+    def explained(model, tokens):
+        run = LoadedRun(Path("run"))
+        embed, seen = lambda pictures: torch.ones(1, *model.config.feature_shape), lambda picture: torch.rand(3, 9, 9)
+        run.captioner = SimpleNamespace(model=model, embed=embed, encoder=SimpleNamespace(preprocess=seen))
+        return run.explain(Image.new("RGB", (8, 8)), Caption(tokens=tokens))
+
+    table = explained(make_model("mlp"), []).prefix()
+    assert "<th>第 1 近</th>" in table and "<th>位置</th>" in table
+    assert "nearest" not in table and "position" not in table
+    shown = explained(grid_model, [6]).where()
+    assert "颜色越深" in shown and "依据的位置" in shown
+    assert "<b>甲 和 乙</b>" in each_once({"甲": shown, "乙": shown})

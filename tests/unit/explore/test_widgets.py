@@ -1,12 +1,17 @@
 """The explorer without a browser: every control leads to new captions, and nothing that fails stops it."""
 
+import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import ipywidgets as widgets
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 
 from clipcap_lib.decoding.constraints import Caption
+from clipcap_lib.decoding.strategies import NAMES, options
 from clipcap_lib.explore import side as side_module
 from clipcap_lib.explore.widgets import Explorer
 
@@ -246,3 +251,65 @@ def test_the_page_has_a_font_for_what_no_caption_says(made):
     settle(built)
     assert {*"一两猫狗", "龘"} <= built.lent
     assert "@font-face" in built.font.value
+
+
+NAMED = {"CLIP", "MB", "all", "generated", "one", "two", *"|".join(NAMES).replace("-", "|").split("|"),
+         *(word for name in NAMES for option in options(name) for word in option.split("_"))}  # fmt: skip
+PAPER_OR_VALUE = re.compile(r"[A-Z]\w+(?: et al\.)? \d{4}|\{\w+\}")
+
+
+def texts(widget: widgets.Widget) -> Iterator[str]:
+    """Whatever a person can read on a widget and on those inside it, tooltips and descriptions of pictures too."""
+    for name in ("description", "tooltip", "value", "html", "titles", "words", "_options_labels"):
+        found = getattr(widget, name, None)
+        yield from map(str, found.values() if isinstance(found, dict) else [found] if isinstance(found, str) else found
+                       if isinstance(found, tuple) else [])  # fmt: skip
+    for part in getattr(widget, "children", ()):
+        yield from texts(part)
+
+
+def words(built: Explorer) -> set[str]:
+    """The words in Latin letters on the explorer that name no strategy, option, run or paper."""
+    controls = [control for side in built.sides for made in side.controls.options.values() for control in made.values()]
+    pages = [BeautifulSoup(text, "html.parser") for widget in (built.widget, *controls) for text in texts(widget)
+             if widget is not built.font and "@font-face" not in text]  # fmt: skip
+    said = [page.get_text(" ") for page in pages]
+    said += [tag[name] for page in pages for name in ("title", "alt", "aria-label") for tag in page.select(f"[{name}]")]
+    return {word for text in said for word in re.findall("[A-Za-z]{2,}", PAPER_OR_VALUE.sub("", text))} - NAMED
+
+
+def everything_said(corpus, tmp_path, monkeypatch) -> set[str]:
+    """The words of an explorer that goes through all it can: pictures, tokens, two sides, a stop, and what fails."""
+    runs = {folder: Run(folder) for folder in (tmp_path / "one" / "two" / "one", tmp_path / "one" / "two" / "two")}
+    monkeypatch.setattr(side_module, "loaded_run", runs.__getitem__)
+    for name in ("tokens", "prefix", "where", "neighbours", "doubt"):
+        monkeypatch.setattr(Told, name, lambda *_, **__: "龘")
+    monkeypatch.setattr(Run, "go_on", lambda *_: Caption("龘", [1], [-0.5], -0.5, "length"))
+    built = Explorer(list(runs), corpus)
+    found = words(built)
+    built.compare.value = True
+    settle(built)
+    click(built, "1:9")
+    settle(built)
+    found |= words(built)
+    built.cancel.click()
+    found |= words(built)
+    upload(built, "1.png", (tmp_path / "a.jpg").read_bytes())
+    settle(built)
+    found |= words(built)
+    monkeypatch.setattr(Run, "caption", lambda *_: {}["龘"])
+    built.chooser.choose("a")
+    settle(built)
+    built.worker.shutdown()
+    return found | words(built)
+
+
+def test_in_chinese_no_english_is_left_but_names(corpus, tmp_path, monkeypatch, chinese):
+    assert everything_said(corpus, tmp_path, monkeypatch) == {"KeyError", "png"}
+
+
+def test_in_english_every_part_says_what_it_is(corpus, tmp_path, monkeypatch):
+    found = everything_said(corpus, tmp_path, monkeypatch)
+    assert {"strategy", "run", "previous", "next", "random", "picture", "Your", "Upload", "drop", "compare", "Cancel",
+            "Cancelled", "Captioned", "token", "prefix", "where", "back", "caption", "look", "likeness", "mean",
+            "could"} <= found  # fmt: skip
