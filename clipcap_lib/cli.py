@@ -134,7 +134,7 @@ def run(
         if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()  # which import while this process checks
         with console.status("checking files and models") if console.is_terminal else nullcontext():
-            _refuse_what_cannot_run(console, settings, tried=fresh)
+            _refuse_what_cannot_run(console, settings, tried=fresh, here=engine is EngineName.local)
         claimed = claimed or _claim(reports, settings.name)
         on_cluster = engine is EngineName.ray and not fresh
         with ray_engine(reports, address or "local") if on_cluster else nullcontext() as executes:
@@ -174,8 +174,9 @@ def _claim(reports: Path, name: str) -> "FileLock":
     return claim(reports / name)
 
 
-def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool) -> None:
-    missing = [found for found in check_environment() + check_experiment(settings, tried) if found.state == "missing"]
+def _refuse_what_cannot_run(console: Console, settings: Experiment, tried: bool, here: bool) -> None:
+    found = check_environment() + check_experiment(settings, tried, here)
+    missing = [one for one in found if one.state == "missing"]
     if missing:
         _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
