@@ -116,12 +116,12 @@ def _process(command: list[str], environment: dict[str, str], output: Any) -> It
 
 
 def failure_of(place: Path, processes: int, code: int) -> Exception:
-    """The error to raise: the first rank's, unless one was killed, after which the others have errors, too."""
+    """The error to raise: the first rank's, unless something was killed, after which the others have errors, too."""
     codes = read_json(place / launch.FAILED) if (place / launch.FAILED).exists() else {}
-    for rank, ended in codes.items():
-        if ended < 0:
-            name = signal.Signals(-ended).name
-            return RuntimeError(f"process {rank} of {processes} was ended by {name}; run it again, and it resumes")
+    ended = {f"process {rank} of {processes}": its for rank, its in codes.items()} | {"torchrun": code}
+    for name, its in ended.items():
+        if its < 0:
+            return RuntimeError(f"{name} was ended by {signal.Signals(-its).name}; run it again, and it resumes")
     errors = sorted((read_json(path) for path in place.glob("error-*.json")), key=lambda error: error["time"])
     if not errors:
         return RuntimeError(f"{processes} processes: exit code {code}: {(place / OUTPUT).read_text()[-SHOWN:]}")

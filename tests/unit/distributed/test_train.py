@@ -22,15 +22,22 @@ def test_more_processes_than_gpus_are_refused(make_model, make_split, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("codes", "errors", "kind", "message"),
+    ("codes", "errors", "code", "kind", "message"),
     [
-        ({"0": 1, "1": -9}, {0: "RuntimeError"}, RuntimeError, "process 1 of 3 was ended by SIGKILL"),
-        ({"0": 1}, {0: "RuntimeError", 2: "OutOfMemoryError"}, RuntimeError, "process 2 of 3: OutOfMemoryError: by 2"),
-        ({"1": 1}, {1: "FloatingPointError"}, FloatingPointError, "^by 1$"),
-        ({}, {}, RuntimeError, "exit code 7: no torchrun"),
+        ({"0": 1, "1": -9}, {0: "RuntimeError"}, 1, RuntimeError, "process 1 of 3 was ended by SIGKILL"),
+        (
+            {"0": 1},
+            {0: "RuntimeError", 2: "OutOfMemoryError"},
+            1,
+            RuntimeError,
+            "process 2 of 3: OutOfMemoryError: by 2",
+        ),
+        ({"1": 1}, {1: "FloatingPointError"}, 1, FloatingPointError, "^by 1$"),
+        ({}, {1: "RuntimeError"}, -9, RuntimeError, "torchrun was ended by SIGKILL"),
+        ({}, {}, 7, RuntimeError, "exit code 7: no torchrun"),
     ],
 )
-def test_the_process_that_failed_first_is_named(tmp_path, codes, errors, kind, message):
+def test_the_process_that_failed_first_is_named(tmp_path, codes, errors, code, kind, message):
     (tmp_path / "output.txt").write_text("no torchrun")
     if codes:
         (tmp_path / "failed.json").write_text(json.dumps(codes))
@@ -38,4 +45,4 @@ def test_the_process_that_failed_first_is_named(tmp_path, codes, errors, kind, m
         told = {"rank": rank, "time": 10 - rank, "kind": name, "message": f"by {rank}"}
         (tmp_path / f"error-{rank}.json").write_text(json.dumps(told))
     with pytest.raises(kind, match=message):
-        raise failure_of(tmp_path, 3, 7)
+        raise failure_of(tmp_path, 3, code)
