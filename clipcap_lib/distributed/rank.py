@@ -14,7 +14,7 @@ def main(place: Path) -> None:
     """Train what lies in a folder; an error is left there, too, for the caller."""
     Thread(target=_end_with_caller, args=(os.getppid(),), daemon=True).start()
     rank = int(os.environ["LOCAL_RANK"])
-    _see_one_gpu(rank)
+    see_one_gpu(rank)
     try:
         from clipcap_lib.distributed.ranks import work
 
@@ -33,7 +33,7 @@ def _end_with_caller(parent: int) -> None:
     os._exit(1)
 
 
-def _see_one_gpu(rank: int) -> None:
+def see_one_gpu(rank: int) -> None:
     """Hide all GPUs but one from CUDA, which has not begun yet; where all are hidden, nothing changes."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible != "":
