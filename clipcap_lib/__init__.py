@@ -29,7 +29,7 @@ _WHERE = {
     "ClipCapConfig": "model",
     "ClipCapModel": "model",
     "pack": "packing",
-    "train": "training",
+    "train": "distributed.train",
     # captions
     "decode": "decoding.decode",
     "parse_strategy": "decoding.strategies",

@@ -1,14 +1,18 @@
 """The checkpoints of a running training: the last two, and the best weights that they refer to."""
 
+import hashlib
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from clipcap_lib.dataset import Split
 from clipcap_lib.files import remove_temporaries, replacing
+from clipcap_lib.settings import ClipCapConfig, TrainingSettings
 
 KEPT = 2  # if the newest is damaged, the one before it is used
 
@@ -65,6 +69,16 @@ def clear_checkpoints(folder: Path) -> None:
     for pattern in ("checkpoint*.pt", "best*.pt"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+
+
+def training_stamp(config: ClipCapConfig, splits: tuple[Split, ...], settings: TrainingSettings, seed: int) -> str:
+    """A hash of what a history depends on besides the library and the language model's own weights."""
+    digest = hashlib.sha256(repr((config, settings, seed)).encode())
+    for split in splits:
+        vectors = split.features.vectors[split.features.rows[split.images]]  # the store may hold other splits too
+        for array in (vectors, split.images, split.tokens.ids, split.tokens.bounds):
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -142,7 +142,7 @@ def run(
         # What needs torch is done by a process that has imported it; by this one where nothing is executed here.
         with warm_process() as warm:
             with console.status("checking files and models") if console.is_terminal else nullcontext():
-                missing = warm.submit(_missing, settings, fresh).result()
+                missing = warm.submit(_missing, settings, fresh, engine is EngineName.local).result()
             _refuse_what_cannot_run(console, settings, missing)
             claimed = claimed or _claim(reports, settings.name)
             if engine is EngineName.ray and not fresh:
@@ -207,8 +207,9 @@ def _claim(reports: Path, name: str) -> "FileLock":
     return claim(reports / name)
 
 
-def _missing(settings: Experiment, tried: bool) -> list[Finding]:
-    return [found for found in check_environment() + check_experiment(settings, tried) if found.state == "missing"]
+def _missing(settings: Experiment, tried: bool, here: bool) -> list[Finding]:
+    found = check_environment() + check_experiment(settings, tried, here)
+    return [finding for finding in found if finding.state == "missing"]
 
 
 def _refuse_what_cannot_run(console: Console, settings: Experiment, missing: list[Finding]) -> None:

@@ -195,6 +195,21 @@ class TrainingSettings(Section):
     padding_in_loss: bool = Field(
         False, description="as published: captions filled up to max_caption_tokens, and the filling trained"
     )
+    processes: int = Field(1, gt=0, description="share each step's images: a GPU each, or without any the CPU")
+    accumulate: int = Field(1, gt=0, description="a process takes its images in so many parts: less memory, same step")
+    clip_gradients: float = Field(0.0, ge=0, description="largest norm of all gradients; 0: any")
+
+    @property
+    def parts(self) -> int:
+        """In how many parts the images of a step are gone through."""
+        return self.processes * self.accumulate
+
+    @model_validator(mode="after")
+    def _every_part_has_an_image(self) -> "TrainingSettings":
+        if self.images_per_step < self.parts:
+            given = f"processes × accumulate is {self.processes} × {self.accumulate}"
+            raise ValueError(f"{given}, but images_per_step is {self.images_per_step}: each part needs an image")
+        return self
 
     @property
     def warmup_note(self) -> str:

@@ -1,6 +1,5 @@
 """The training loop: packed batches, evaluation, best checkpoint, early stop, exact resume, history."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
-from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
+from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints, training_stamp
 from clipcap_lib.dataset import Split, batches
 from clipcap_lib.files import claimed
 from clipcap_lib.history import History
-from clipcap_lib.model import ClipCapConfig, ClipCapModel
+from clipcap_lib.model import ClipCapModel
 from clipcap_lib.packing import Padding
 from clipcap_lib.settings import TrainingSettings
 from clipcap_lib.system import autocast
@@ -48,6 +48,7 @@ class Trainer:
     folder: Path
     on_progress: Callable[[str], None] = lambda line: None
     progress: Progress = field(default_factory=Progress, init=False)
+    checkpoints_of, history_of = Checkpoints, History  # not fields: where several processes train, one writes
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
@@ -55,8 +56,8 @@ class Trainer:
         self.padding = (
             Padding.of(self.model.tokenizer, self.train_split.tokens) if self.settings.padding_in_loss else None
         )
-        splits = (self.train_split, self.dev_split)
-        self.checkpoints = Checkpoints(self.folder, _stamp(self.model.config, splits, self.settings, self.seed))
+        stamp = training_stamp(self.model.config, (self.train_split, self.dev_split), self.settings, self.seed)
+        self.checkpoints = self.checkpoints_of(self.folder, stamp)
 
     def fit(self) -> Progress:
         """Train to the end and load the weights that `settings.keep` names."""
@@ -76,14 +77,14 @@ class Trainer:
     def start(self) -> None:
         """Begin at step 0 with its dev loss; what another training left in the folder is removed."""
         clear_checkpoints(self.folder)
-        self.history = History(self.folder)
+        self.history = self.history_of(self.folder)
         self.evaluate()
         self.save()
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint as if nothing had happened since."""
         vars(self.progress).update(state["progress"])
-        self.history = History(self.folder, state["history"], self.progress.step)
+        self.history = self.history_of(self.folder, state["history"], self.progress.step)
         self.model.load_trainable(state["weights"], f"the checkpoint of step {self.progress.step}")
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.last_epoch = state["schedule"]
@@ -115,35 +116,43 @@ class Trainer:
 
     def _step(self, images: np.ndarray, captions: list[np.ndarray]) -> float:
         """Take one optimiser step and return its loss."""
-        features, packed = self.train_split.batch(images, captions, self.model.prefix_length, self.padding)
-        with autocast(self.model.device, self.settings.precision):
-            loss = self.model.loss(features, packed)
-        value = loss.item()
+        self.optimizer.zero_grad(set_to_none=True)
+        value = self._backward(images, captions).item()
         if not np.isfinite(value):
             raise FloatingPointError(f"the training loss is {value} at step {self.progress.step}; lower learning_rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if self.settings.clip_gradients:
+            clip_grad_norm_(self.model.trainable().values(), self.settings.clip_gradients)
         self.optimizer.step()
         self.schedule.step()
         self.progress.step += 1
         return value
 
+    def _backward(self, images: np.ndarray, captions: list[np.ndarray], weight: float = 1.0) -> Tensor:
+        """Add the gradients of the mean loss over these captions, times `weight`, and return that loss []."""
+        features, packed = self.train_split.batch(images, captions, self.model.prefix_length, self.padding)
+        with autocast(self.model.device, self.settings.precision):
+            loss = self.model.loss(features, packed) * weight
+        loss.backward()
+        return loss.detach()
+
     def evaluate(self) -> None:
         """Record the dev loss, keep the weights if they are the best, and stop when patience is at its end."""
         progress, settings = self.progress, self.settings
-        loss = dev_loss(self.model, self.dev_split, settings.precision)
+        loss = self._dev_loss()
         if not np.isfinite(loss):
             raise FloatingPointError(f"the dev loss is {loss} at step {progress.step}; lower learning_rate")
         self._record("dev", "loss", loss)
         if self.padding:
-            padded = dev_loss(self.model, self.dev_split, settings.precision, padding=self.padding)
-            self._record("dev", "padded_loss", padded)
+            self._record("dev", "padded_loss", self._dev_loss(self.padding))
         if loss < progress.best_loss or settings.keep == "last":
             progress.best_loss, progress.best_step, progress.stale = loss, progress.step, 0
             self.checkpoints.save_best(progress.step, self._weights())
         else:
             progress.stale += 1
             progress.stopped_early = progress.stale >= settings.patience
+
+    def _dev_loss(self, padding: Padding | None = None) -> float:
+        return dev_loss(self.model, self.dev_split, self.settings.precision, padding=padding)
 
     def _record(self, split: str, metric: str, value: float) -> None:
         images = self.progress.step * self.settings.images_per_step
@@ -171,6 +180,8 @@ def train(
     again for the same folder, captioner, data, settings and seed; where one of them differs, training starts afresh.
     Raises `FloatingPointError` where a loss is no number, and `InUseError` where another process trains here.
     """
+    if settings.parts > 1:
+        raise ValueError("processes and accumulate are of clipcap_lib.train: this one takes each step whole")
     with claimed(folder, wait=KERNEL_ENDS):
         return Trainer(model, train_split, dev_split, settings, seed, folder, on_progress).fit()
 
@@ -210,13 +221,3 @@ def _optimizer(model: ClipCapModel, settings: TrainingSettings):
         return min(rising, falling, 1.0)
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, linear)
-
-
-def _stamp(config: ClipCapConfig, splits: tuple[Split, ...], settings: TrainingSettings, seed: int) -> str:
-    """A hash of what a history depends on besides the library and the language model's own weights."""
-    digest = hashlib.sha256(repr((config, settings, seed)).encode())
-    for split in splits:
-        vectors = split.features.vectors[split.features.rows[split.images]]  # the store may hold other splits too
-        for array in (vectors, split.images, split.tokens.ids, split.tokens.bounds):
-            digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()

@@ -25,19 +25,29 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(scope="session")
-def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+def save_gpt2(folder: Path, **dropout: float) -> str:
     """A random Chinese GPT-2 of two layers in a folder, with a character BertTokenizer."""
-    folder = tmp_path_factory.mktemp("gpt2")
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "dvd", "tv"]
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(tokens), n_positions=64, n_embd=32, n_layer=2, n_head=4,
-        bos_token_id=2, eos_token_id=3, resid_pdrop=0.1, initializer_range=0.3,
+        bos_token_id=2, eos_token_id=3, initializer_range=0.3, **dropout,
     )  # fmt: skip
     GPT2LMHeadModel(config).save_pretrained(folder)
     BertTokenizer(vocab={token: i for i, token in enumerate(tokens)}).save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a small GPT-2."""
+    return save_gpt2(tmp_path_factory.mktemp("gpt2"), resid_pdrop=0.1)
+
+
+@pytest.fixture(scope="session")
+def steady_language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same without dropout of its own."""
+    return save_gpt2(tmp_path_factory.mktemp("steady"), resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 
 
 @pytest.fixture

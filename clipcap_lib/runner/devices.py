@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
+from threading import Lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -24,18 +25,23 @@ class Devices:
     """A queue of GPUs: each is one notebook's at a time. Without GPUs nobody waits."""
 
     def __init__(self, names: list[str]) -> None:
-        self.any, self.free = bool(names), SimpleQueue[str]()
+        self.count, self.free, self.turn = len(names), SimpleQueue[str](), Lock()
         for name in names:
             self.free.put(name)
 
     @contextmanager
-    def one(self) -> Iterator[dict[str, str]]:
-        """Wait for a free GPU and keep it until the block ends; yields the environment that shows no other GPU."""
-        if not self.any:
+    def some(self, wanted: int = 1) -> Iterator[dict[str, str]]:
+        """Wait for as many free GPUs, or all there are, and keep them until the block ends.
+
+        Yields the environment that shows no other GPU.
+        """
+        if not self.count:
             yield {}
             return
-        name = self.free.get()
+        with self.turn:  # one collects at a time: of two that have a part each, both would wait forever
+            names = [self.free.get() for _ in range(min(wanted, self.count))]
         try:
-            yield {VISIBLE: name}
+            yield {VISIBLE: ",".join(names)}
         finally:
-            self.free.put(name)
+            for name in names:
+                self.free.put(name)

@@ -93,18 +93,19 @@ def _gpu() -> Finding:
 # --- an experiment -------------------------------------------------------------------------------------------------
 
 
-def check_experiment(experiment: Experiment, tried: bool = False) -> list[Finding]:
+def check_experiment(experiment: Experiment, tried: bool = False, here: bool = True) -> list[Finding]:
     """The files and models that an experiment names; models not on this machine are asked for on the network.
 
     Unless they have been `tried`, strategies are checked against the encoder, and captioners get a dry run where
-    their language model is on this machine.
+    their language model is on this machine. If it is executed `here`, there must be a GPU for each process, or none.
     """
     runs = [experiment.of_run(choice) for choice in experiment.run_grid()]
     language_models = [_language_model(name) for name in dict.fromkeys(run.models.language_model for run in runs)]
     encoders = {name: _encoder(name) for name in dict.fromkeys(run.models.encoder for run in runs)}
     data = {run.data.model_dump_json(): run for run in runs}.values()
     found = [finding for run in data for finding in _data(run)] + [*encoders.values(), *language_models]
-    found = list(dict.fromkeys([*found, *(finding for run in runs for finding in _warmup(run))]))
+    gpus = (finding for run in runs for finding in _gpus(run)) if here else ()
+    found = list(dict.fromkeys([*found, *gpus, *(finding for run in runs for finding in _warmup(run))]))
     if tried:
         return found
     can_try = all(each.state == "ready" and each.here for each in language_models)
@@ -141,6 +142,15 @@ def _images(data: Data) -> int:
     if data.corpus == "emoji-scenes":
         return data.train_images + data.dev_images + data.test_images + data.compositional_images
     return _count(Path(data.images_folder)) if data.images_folder else 0
+
+
+def _gpus(experiment: Experiment) -> Iterator[Finding]:
+    from clipcap_lib.runner.devices import visible_devices
+
+    wanted, there = experiment.training.processes, len(visible_devices())
+    if 1 <= there < wanted:
+        note = f"training.processes is {wanted}, but there are {there}: one for each process is needed"
+        yield Finding("GPUs", "missing", note)
 
 
 def _warmup(experiment: Experiment) -> Iterator[Finding]:

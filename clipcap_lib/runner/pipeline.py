@@ -54,6 +54,11 @@ class Job:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it uses where there are some: one for each process that trains."""
+        return self.parameters.get("processes", 1)
+
 
 INPUTS = ("encoder", "language_model", "captions_file", "dev_captions_file", "test_captions_file", "splits_file")
 DRAWING = ("reporting", "wording")  # what shows results and makes none
@@ -340,7 +345,7 @@ def local_engine(workers: int, devices: Devices) -> Engine:
 
 
 def _execute_on_a_device(job: Job, listener: Listener, devices: Devices) -> Outcome:
-    with devices.one() as environment:
+    with devices.some(job.gpus) as environment:
         return execute(job, listener, environment)
 
 

@@ -133,9 +133,10 @@ class _Cluster:
 
     def _submit(self, job: Job) -> Any:
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        largest = max(int(node.get("CPU", 0)) for node in nodes)  # a task that asks for more would wait forever
-        cores, gpus = min(job.parameters.get("threads", 1), largest), any(node.get("GPU") for node in nodes)
-        task = self.ray.remote(_work).options(num_cpus=cores, num_gpus=int(gpus), max_retries=RETRIES, name=job.name)
+        # A task that asks for more than the largest machine has would wait forever.
+        cores, gpus = (max(int(node.get(kind, 0)) for node in nodes) for kind in ("CPU", "GPU"))
+        asked = {"num_cpus": min(job.parameters.get("threads", 1), cores), "num_gpus": min(job.gpus, gpus)}
+        task = self.ray.remote(_work).options(**asked, max_retries=RETRIES, name=job.name)
         return task.remote(job, self.marks, {} if self.marks else self._packed(job), self.news)
 
     def _packed(self, job: Job) -> dict[Path, Any]:

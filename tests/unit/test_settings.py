@@ -16,6 +16,8 @@ from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSetting
         (OneRun, {"mapping": "mlp", "tuning": "full", "seed": "x"}, "seed: Input should be a valid integer.*, not 'x'"),
         (TrainingSettings, {"steps": 1, "precision": "bf61"}, "precision: 'bf61' is not .*; did you mean 'bf16'?"),
         (TrainingSettings, {"steps": 0}, "steps: Input should be greater than 0, not 0"),
+        (TrainingSettings, {"steps": 1, "images_per_step": 3, "processes": 2, "accumulate": 2},
+         "processes × accumulate is 2 × 2, but images_per_step is 3: each part needs an image"),
         (Decoding, {"strategy": "grdy"}, "strategy: decoding strategy 'grdy' is unknown; did you mean 'greedy'?"),
         (Decoding, {"strategies": ["greedy", "bem"]}, "strategies: .*'bem' is unknown; did you mean 'beam'"),
         (Decoding, {"grid_k": [0]}, "grid_k.0: Input should be greater than 0, not 0"),
@@ -24,7 +26,7 @@ from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSetting
         (Data, {"corpus": "files"}, "corpus: files needs captions_file and images_folder"),
         (Models, {"mapper_layers": -1}, "mapper_layers: Input should be greater than 0, not -1"),
     ],
-)
+)  # fmt: skip
 def test_a_value_that_is_none_is_refused_in_one_plain_line(section, parameters, message):
     with pytest.raises(ValueError) as error:
         pick(section, parameters)

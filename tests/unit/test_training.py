@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from clipcap_lib.checkpointing import Checkpoints, clear_checkpoints
+from clipcap_lib.dataset import batches
 from clipcap_lib.files import InUseError
 from clipcap_lib.history import History
 from clipcap_lib.packing import Padding, pack
@@ -280,3 +281,25 @@ def test_a_loss_that_is_not_a_number_stops_training(make_model, make_split, tmp_
         next(iter(model.mapper.parameters())).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="learning_rate"):
         train(model, split, split, SETTINGS, 0, tmp_path)
+
+
+def test_gradients_are_clipped_at_the_norm_of_all(make_model, make_split, tmp_path):
+    most = 0.05
+    settings = SETTINGS.model_copy(
+        update={"steps": 4, "evaluate_every": 4, "warmup_steps": 0, "keep": "last", "clip_gradients": most}
+    )
+    model, naive = make_model(tuning="frozen"), make_model(tuning="frozen").train()
+    split, weights = make_split(model), naive.trainable()
+    train(model, split, split, settings, 0, tmp_path)
+    optimizer, norms = torch.optim.AdamW(weights.values(), weight_decay=0.0), []
+    for step, (images, captions) in zip(range(4), batches(split, settings, 0, 0), strict=False):
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * (4 - step) / 4
+        optimizer.zero_grad()
+        naive.loss(*split.batch(images, captions, naive.prefix_length)).backward()
+        norms.append(sum(weight.grad.square().sum().item() for weight in weights.values()) ** 0.5)
+        for weight in weights.values():
+            weight.grad *= most / norms[-1]
+        optimizer.step()
+    assert min(norms) > most
+    for name, weight in weights.items():
+        torch.testing.assert_close(model.trainable()[name], weight, atol=1e-6, rtol=0, msg=name)

@@ -24,7 +24,7 @@ def test_two_at_once_never_have_the_same_one_and_a_failure_gives_it_back():
     devices, in_use, most, used = Devices(["0", "1"]), Counter(), Counter(), Counter()
 
     def work(number: int) -> None:
-        with devices.one() as environment:
+        with devices.some() as environment:
             name = environment[VISIBLE]
             in_use[name] += 1
             used[name] += 1
@@ -43,5 +43,29 @@ def test_two_at_once_never_have_the_same_one_and_a_failure_gives_it_back():
 
 def test_without_devices_nobody_waits():
     devices = Devices([])
-    with devices.one() as first, devices.one() as second:
+    with devices.some() as first, devices.some() as second:
         assert first == second == {}
+
+
+def test_one_that_wants_several_gets_them_at_once_and_two_of_them_do_not_block_each_other():
+    devices, in_use, most = Devices(["0", "1", "2"]), Counter(), Counter()
+
+    def work(number: int) -> None:
+        with devices.some(1 + number % 3) as environment:
+            names = environment[VISIBLE].split(",")
+            assert len(set(names)) == 1 + number % 3
+            in_use.update(names)
+            for name in names:
+                most[name] = max(most[name], in_use[name])
+            time.sleep(0.002)
+            in_use.subtract(names)
+
+    with ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(work, number) for number in range(48)]:
+            future.result(timeout=20)
+    assert most == {"0": 1, "1": 1, "2": 1}
+
+
+def test_one_that_wants_more_than_there_are_gets_all():
+    with Devices(["0", "1"]).some(8) as environment:
+        assert environment == {VISIBLE: "0,1"}

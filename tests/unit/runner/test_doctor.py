@@ -223,3 +223,15 @@ def test_torchvision_must_be_built_for_this_torch(monkeypatch):
     assert doctor._torchvision().state == "ready"
     monkeypatch.setattr(doctor, "requires", lambda package: ["numpy", "torch==1.0.0"])
     assert doctor._torchvision().state == "missing"
+
+
+@pytest.mark.parametrize(("there", "named"), [(0, False), (2, True), (4, False)])
+def test_a_training_by_more_processes_than_gpus_is_refused(write, monkeypatch, there, named):
+    monkeypatch.setattr("clipcap_lib.runner.devices.visible_devices", lambda: ["0", "1", "2", "3"][:there])
+    experiment = load_experiment(write(), ["training.processes=4"])
+    found = {one.name: one for one in doctor.check_experiment(experiment, tried=True)}
+    assert ("GPUs" in found) == named
+    if named:
+        assert found["GPUs"].state == "missing"
+        assert found["GPUs"].note == "training.processes is 4, but there are 2: one for each process is needed"
+        assert "GPUs" not in {one.name for one in doctor.check_experiment(experiment, tried=True, here=False)}

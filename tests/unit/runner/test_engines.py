@@ -41,6 +41,19 @@ def test_an_engine_is_given_what_can_be_executed_side_by_side():
     assert sorted(heard) == sorted((outcome.job.name, outcome.status) for outcome in outcomes)
 
 
+def test_a_training_by_several_processes_has_a_gpu_for_each(monkeypatch):
+    shown = {}
+
+    def execute(job, listener, environment):
+        shown[job.name] = environment[VISIBLE].split(",")
+        return Outcome(job, "done")
+
+    monkeypatch.setattr(pipeline, "execute", execute)
+    jobs = [job("one"), Job("none", Path("two"), {"processes": 2}), Job("none", Path("also two"), {"processes": 2})]
+    run_jobs(jobs, engine=local_engine(3, Devices(["a", "b", "c"])))
+    assert {name: len(gpus) for name, gpus in shown.items()} == {"one": 1, "two": 2, "also two": 2}
+
+
 def test_no_two_notebooks_are_on_one_gpu_and_more_workers_wait(monkeypatch):
     in_use, most, used = Counter(), Counter(), []
 
