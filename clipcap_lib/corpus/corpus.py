@@ -13,13 +13,14 @@ import pandas as pd
 
 from clipcap_lib.corpus.duplicates import describe_overlap, picture_keys
 from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, read_corpus, statistics
+from clipcap_lib.corpus.shards import INDEXES, Tell, read_shards, shard_paths, shards_digest
 from clipcap_lib.digests import MANIFEST, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.published.embeddings import read_embedding_pickle
-from clipcap_lib.settings import Data, pick
+from clipcap_lib.settings import SHARD, Data, pick
 
 SCENE_SPLITS = {
     "train": "train_images",
@@ -71,20 +72,21 @@ class PreparedCorpus:
         return self.table.groupby("image_id", sort=False)["caption"].agg(list)
 
 
-def load_corpus(parameters: Mapping[str, Any]) -> PreparedCorpus:
+def load_corpus(parameters: Mapping[str, Any], tell: Tell | None = None) -> PreparedCorpus:
     """The corpus that a notebook's or a run's parameters name; prepared, where it is not yet. See `prepare_corpus`."""
-    return prepare_corpus(pick(Data, dict(parameters)))
+    return prepare_corpus(pick(Data, dict(parameters)), tell=tell)
 
 
-def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
+def prepare_corpus(data: Data, root: Path = Path("data"), tell: Tell | None = None) -> PreparedCorpus:
     """Generate or read the corpus of an experiment, check every image and caption, and keep the result on disk.
 
-    A second call with the same settings and files reads the result back. Raises `ValueError` or `FileNotFoundError`
+    A second call with the same settings and files reads the result back. `tell` hears how far the reading of shards is.
+    Raises `ValueError` or `FileNotFoundError`
     naming the file when nothing usable is there.
     """
     folder = _generate_scenes(data, root) if data.corpus == "emoji-scenes" else None
     manifest = root / "features" / MANIFEST
-    fingerprint = _fingerprint(data, manifest)
+    fingerprint = _fingerprint(data, manifest, tell)
     prepared = root / "prepared" / fingerprint
     write_once(prepared, lambda place: _prepare(data, folder, place, manifest))
     table, problems = pd.read_parquet(prepared / "captions.parquet"), pd.read_parquet(prepared / "problems.parquet")
@@ -101,20 +103,27 @@ def _generate_scenes(data: Data, root: Path) -> Path:
     return folder
 
 
-def _fingerprint(data: Data, manifest: Path) -> str:
+def _fingerprint(data: Data, manifest: Path, tell: Tell | None) -> str:
     files = [*data.caption_files.values(), *([Path(data.splits_file)] if data.splits_file else [])]
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
     content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    pictures = folder_digest(Path(data.images_folder), manifest) if data.images_folder else ""
+    pictures = pictures_digest(data.images, manifest, tell) if data.images else ""
     maker = library_hash("from clipcap_lib.corpus import corpus")  # what an older library made is not reused
     return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
 
 
+def pictures_digest(images: str, manifest: Path, tell: Tell | None = None) -> str:
+    """32 hexadecimal digits that identify the pictures of a folder, or of shards, by names and bytes."""
+    if images.endswith(SHARD):
+        return shards_digest(shard_paths(images), manifest.parent / INDEXES, tell)
+    return folder_digest(Path(images), manifest)
+
+
 def _prepare(data: Data, folder: Path | None, prepared: Path, manifest: Path) -> None:
     keys = partial(picture_keys, how=data.duplicates, manifest=manifest)
-    corpus = _load_scenes(data, folder, keys) if folder else load_files(data, keys)
+    corpus = _load_scenes(data, folder, keys) if folder else load_files(data, keys, manifest.parent / INDEXES)
     prepared.mkdir(parents=True, exist_ok=True)
     corpus.table.to_parquet(prepared / "captions.parquet", index=False)
     corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
@@ -128,26 +137,34 @@ def _load_scenes(data: Data, folder: Path, keys: PictureKeys) -> Corpus:
     return _with_all_splits(data, corpus)
 
 
-def load_files(data: Data, keys: PictureKeys | None = None) -> Corpus:
+def load_files(data: Data, keys: PictureKeys | None = None, indexes: Path = Path("data/features") / INDEXES) -> Corpus:
     """The corpus of files that an experiment names, as `prepare_corpus` keeps it.
 
-    Without `keys` no picture is opened: none is found damaged, and copies of a picture are not kept together.
+    Without `keys` no picture in a folder is opened: none is found damaged, and copies of a picture are not kept
+    together. Shards are read, unless their `indexes` are there.
     """
     files = data.caption_files
     sizes = {"test": data.test_images} | ({"dev": data.dev_images} if data.dev_split == "image" else {})
     splits = Path(data.splits_file) if data.splits_file else sizes
-    images = Path(data.images_folder) if data.images_folder else None
-    captions = files if len(files) > 1 else files["train"]
-    keys_of = keys if images else None
+    images = Path(data.images) if data.images else None
+    if data.in_shards:
+        images = read_shards(shard_paths(data.images), indexes)
+        keys = partial(_keys_in_shards, images) if keys and data.duplicates == "bytes" else keys
+    captions = files if len(files) > 1 else files.get("train")
+    keys_of = keys if data.images else None
     corpus = read_corpus(captions, images, splits, data.data_seed, check_images=bool(keys), picture_keys=keys_of)
     return _with_all_splits(data, corpus)
+
+
+def _keys_in_shards(pictures: pd.DataFrame, paths: list[str]) -> list[str]:
+    return pictures.drop_duplicates("image_path").set_index("image_path")["digest"].reindex(paths).tolist()
 
 
 def _with_all_splits(data: Data, corpus: Corpus) -> Corpus:
     table = _dev_by_caption(corpus.table, data) if data.dev_split == "caption" else corpus.table
     found = set(table["split"])
     if missing := sorted({"train", "dev", "test"} - found):
-        source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or "the corpus"
+        source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or data.images or "the corpus"
         raise ValueError(
             f"{source}: no picture is in the split {' or '.join(missing)}; found: {', '.join(sorted(found))}"
             + _copies_counted(table)

@@ -140,7 +140,7 @@ def _grid(name: str, images: int) -> Finding:
 def _images(data: Data) -> int:
     if data.corpus == "emoji-scenes":
         return data.train_images + data.dev_images + data.test_images + data.compositional_images
-    return _count(Path(data.images_folder)) if data.images_folder else 0
+    return _count(Path(data.images)) if data.images else 0
 
 
 def _warmup(experiment: Experiment) -> Iterator[Finding]:
@@ -188,10 +188,10 @@ def _places(data: Data) -> Iterator[Finding]:
         )
     if data.splits_file:
         yield _file("splits", Path(data.splits_file), "a csv with image_id,split")
-    if data.images_folder:
-        pictures = _count(Path(data.images_folder))
-        advice = f"put the pictures into {data.images_folder}/; data/README.md says where from"
-        yield _found("pictures", pictures, f"{pictures:,} files in {data.images_folder}", advice)
+    if data.images:
+        pictures = _count(Path(data.images))
+        advice = f"put the pictures into {data.images}/; data/README.md says where from"
+        yield _found("pictures", pictures, f"{pictures:,} files in {data.images}", advice)
 
 
 def _corpus(data: Data) -> Finding:

@@ -21,7 +21,7 @@ from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSetting
         (Decoding, {"grid_k": [0]}, "grid_k.0: Input should be greater than 0, not 0"),
         (Data, {"language": "cn"}, "language: 'cn' is not one of zh, en"),
         (Data, {"duplicates": "byte"}, "duplicates: 'byte' is not one of .*; did you mean 'bytes'?"),
-        (Data, {"corpus": "files"}, "corpus: files needs captions_file and images_folder"),
+        (Data, {"corpus": "files"}, "corpus: files needs captions_file and images"),
         (Models, {"mapper_layers": -1}, "mapper_layers: Input should be greater than 0, not -1"),
     ],
 )

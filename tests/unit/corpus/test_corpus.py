@@ -16,12 +16,12 @@ def data(tmp_path):
         Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / f"images/{number}.jpg")
     captions = tmp_path / "captions.txt"
     captions.write_text("".join(f"{number}\ta picture\n" for number in range(6)))
-    return Data(corpus="files", language="en", captions_file=str(captions), images_folder=str(tmp_path / "images"),
+    return Data(corpus="files", language="en", captions_file=str(captions), images=str(tmp_path / "images"),
                 dev_images=1, test_images=1)  # fmt: skip
 
 
 def test_pictures_that_come_later_are_taken_in(data, tmp_path):
-    job = Job("01_data_preparation", tmp_path / "job", {"images_folder": data.images_folder})
+    job = Job("01_data_preparation", tmp_path / "job", {"images": data.images})
     first, before = prepare_corpus(data, tmp_path), job_hash(job)
     assert len(first.images) == 4
     assert prepare_corpus(data, tmp_path).fingerprint == first.fingerprint

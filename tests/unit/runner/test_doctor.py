@@ -18,7 +18,7 @@ from clipcap_lib.runner.experiment import Experiment, load_experiment
 EXPERIMENT = """
 name: mine
 title: Mine
-data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images_folder: {folder}/images,
+data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images: {folder}/images,
   dev_images: 1, test_images: 1}}
 models: {{encoder: "{encoder}", language_model: "{language_model}"}}
 runs: {{mapping: [mlp], tuning: [frozen]}}
