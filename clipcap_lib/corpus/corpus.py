@@ -14,12 +14,13 @@ import pandas as pd
 from clipcap_lib.corpus.duplicates import describe_overlap, picture_keys
 from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, read_corpus, statistics
 from clipcap_lib.corpus.shards import INDEXES, Tell, read_shards, shard_paths, shards_digest
-from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.digests import MANIFEST, content_digest, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
 from clipcap_lib.provenance.sources import library_hash
-from clipcap_lib.published.embeddings import read_embedding_pickle
+from clipcap_lib.published.clip_retrieval import read_embedding_folder
+from clipcap_lib.published.embeddings import PublishedEmbeddings, read_embedding_pickle
 from clipcap_lib.settings import SHARD, Data, pick
 
 SCENE_SPLITS = {
@@ -31,13 +32,14 @@ SCENE_SPLITS = {
 
 
 VECTORS = "embeddings.npy"
+BLOCK = 10_000  # embeddings copied at once
 
 
 @dataclass(frozen=True)
 class PreparedCorpus:
     """The caption table, what was wrong with the files, the truth where it is known, embeddings where they came along.
 
-    `vectors` [rows of `images`, D], memory-mapped, is what a published pickle holds; None where there are pictures.
+    `vectors` [rows of `images`, D], memory-mapped, is what a published pickle or a folder of clip-retrieval holds, or None.
     """
 
     table: pd.DataFrame
@@ -106,9 +108,9 @@ def _generate_scenes(data: Data, root: Path) -> Path:
 def _fingerprint(data: Data, manifest: Path, tell: Tell | None) -> str:
     files = [*data.caption_files.values(), *([Path(data.splits_file)] if data.splits_file else [])]
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
-    content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    content = [folder_digest(file, manifest) if file.is_dir() else content_digest(file) for file in files]
     pictures = pictures_digest(data.images, manifest, tell) if data.images else ""
     maker = library_hash("from clipcap_lib.corpus import corpus")  # what an older library made is not reused
     return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
@@ -187,7 +189,24 @@ def _dev_by_caption(table: pd.DataFrame, data: Data) -> pd.DataFrame:
 
 
 def _keep_vectors(data: Data, table: pd.DataFrame, path: Path) -> None:
-    pickles = [read_embedding_pickle(file) for file in data.caption_files.values()]
-    row = {name: (p, i) for p in pickles for i, name in enumerate(file_names(pd.Series(p.image_ids)))}
-    order = [row[name] for name in table.drop_duplicates(["image_id", "split"])["image_id"]]
-    np.save(path, np.stack([pickle.vectors[i] for pickle, i in order]))
+    sources = [_embeddings(file) for file in data.caption_files.values()]
+    if len(widths := {source.vectors[source.rows[:1]].shape[1] for source in sources}) > 1:
+        raise ValueError(f"{data.captions_file}: embeddings of one width expected, found {sorted(widths)}")
+    places = pd.concat([
+        pd.DataFrame({"source": number, "row": source.rows}, index=file_names(pd.Series(source.image_ids)))
+        for number, source in enumerate(sources)
+    ]).loc[table.drop_duplicates(["image_id", "split"])["image_id"]]  # fmt: skip
+    kept = np.lib.format.open_memmap(path, "w+", np.float16, (len(places), widths.pop()))
+    places["at"] = np.arange(len(places))
+    for start in range(0, len(places), BLOCK):  # a million embeddings do not pass through memory at once
+        for number, block in places.iloc[start : start + BLOCK].groupby("source"):
+            kept[block["at"].to_numpy()] = sources[number].vectors[block["row"].to_numpy()]
+    kept.flush()
+
+
+def _embeddings(file: Path) -> PublishedEmbeddings:
+    if file.is_dir():
+        return read_embedding_folder(file)
+    if file.suffix != ".pkl":
+        raise ValueError(f"{file} brings captions and no embeddings; name the pictures under `images`")
+    return read_embedding_pickle(file)

@@ -17,6 +17,7 @@ from clipcap_lib.corpus.records import KARPATHY_SPLITS, NAMES, SUFFIXES, kind_by
 from clipcap_lib.corpus.text_files import read_text
 from clipcap_lib.images import SUFFIXES as PICTURES
 from clipcap_lib.images import picture_fault
+from clipcap_lib.published.clip_retrieval import read_embedding_folder
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
 Formats = dict[str, tuple[str, str]]
@@ -90,7 +91,9 @@ def read_captions(path: Path, images: Pictures, format: Format = "auto") -> pd.D
 
 
 def _read(path: Path, images: Pictures, format: Format) -> tuple[pd.DataFrame, str]:
-    """The table of a caption file, and its text where it is a file of lines."""
+    """The table of a caption file, or of a folder of clip-retrieval, and its text where it is a file of lines."""
+    if path.is_dir():
+        return _as_table(path, images, read_embedding_folder(path).captions.rename(lambda row: row + 1)), ""
     if path.suffix in SUFFIXES:
         return _as_table(path, images, read_records(path, path.suffix).rename(lambda row: row + 1)), ""
     text = read_text(path)

@@ -26,6 +26,7 @@ COLUMNS = pa.schema(
 )
 CUT, NO_PICTURE, TWICE = "shard that is cut off", "sample without a picture", "name twice in a shard"
 NO_TEXT = "caption that is not UTF-8"
+SEEN = 100  # pictures of a shard that tell how many there are
 EVERY = 10.0  # seconds between two lines of progress
 
 
@@ -88,6 +89,19 @@ def picture_places(images: str | None) -> list[Path]:
     if images and images.endswith(SHARD):
         return shard_paths(images)
     return [Path(images)] if images else []
+
+
+def pictures_expected(path: Path) -> int:
+    """About how many pictures lie in a shard, by its size and its first hundred; raises `ValueError` for no tar file."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            pictures = 0
+            for member in tar:
+                if (pictures := pictures + member.name.lower().endswith(SUFFIXES)) == SEEN:
+                    return round(pictures * path.stat().st_size / (member.offset_data + member.size))
+            return pictures
+    except tarfile.TarError as error:
+        raise ValueError(f"{path}: not a tar file, or a compressed or damaged one: {error}") from None
 
 
 def read_shards(paths: Sequence[Path], folder: Path, tell: Tell | None = None) -> pd.DataFrame:
