@@ -39,7 +39,7 @@ BLOCK = 10_000  # embeddings copied at once
 class PreparedCorpus:
     """The caption table, what was wrong with the files, the truth where it is known, embeddings where they came along.
 
-    `vectors` [rows of `images`, D], memory-mapped, is what a published pickle or a folder of clip-retrieval holds, or None.
+    `vectors` [rows of `images`, D], memory-mapped: of a published pickle or a folder of clip-retrieval, or None.
     """
 
     table: pd.DataFrame

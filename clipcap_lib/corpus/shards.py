@@ -92,7 +92,7 @@ def picture_places(images: str | None) -> list[Path]:
 
 
 def pictures_expected(path: Path) -> int:
-    """About how many pictures lie in a shard, by its size and its first hundred; raises `ValueError` for no tar file."""
+    """About how many pictures lie in a shard, by its size and its first hundred; `ValueError` for what is no tar."""
     try:
         with tarfile.open(path, "r:") as tar:
             pictures = 0
@@ -185,6 +185,9 @@ def _members(path: Path, stops: list[Exception]) -> Iterator[dict[str, Any]]:
                     name = member.name.removeprefix("./")
                     yield {"fname": name, "data": (data, member.offset_data), "__url__": str(path)}
                 tar.members = []  # it would keep them all
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+                raise tarfile.ReadError("damaged header")
     except tarfile.TarError as error:
         stops.append(error)
 

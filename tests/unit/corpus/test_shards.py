@@ -71,15 +71,26 @@ def test_what_is_wrong_in_shards_is_counted(tmp_path):
     }
 
 
-@pytest.mark.parametrize("lost", [1024 * 10, 1024 * 11, 1024 * 12 + 100])
-def test_a_shard_that_is_cut_off_is_read_up_to_there(pattern, tmp_path, lost):
+@pytest.mark.parametrize("part", [100, 512, 700])
+def test_a_shard_that_is_cut_off_is_read_up_to_there(pattern, tmp_path, part):
     shard = tmp_path / "shards/00001.tar"
     with tarfile.open(shard) as tar:
-        last = max(member.offset_data + member.size for member in tar)
-    shard.write_bytes(shard.read_bytes()[: last - 700])  # in the caption of the last picture, or before it
+        start = tar.getmember("000010007.jpg").offset
+    shard.write_bytes(shard.read_bytes()[: start + part])  # in its header, behind it, in the picture
     found = problems(pattern, tmp_path)
     assert found["shard that is cut off"] == (1, "read up to there", "00001")
     assert read(pattern, tmp_path)["caption"].notna().sum() == 11
+
+
+def test_a_shard_with_a_damaged_header_is_read_up_to_there(pattern, tmp_path):
+    shard = tmp_path / "shards/00001.tar"
+    with tarfile.open(shard) as tar:
+        start = tar.getmember("000010006.jpg").offset
+    content = bytearray(shard.read_bytes())
+    content[start : start + 20] = b"?" * 20
+    shard.write_bytes(content)
+    assert problems(pattern, tmp_path)["shard that is cut off"] == (1, "read up to there", "00001")
+    assert read(pattern, tmp_path)["caption"].notna().sum() == 10
 
 
 def test_what_is_no_tar_file_is_named(pattern, tmp_path):
