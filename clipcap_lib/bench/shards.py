@@ -25,7 +25,7 @@ from PIL import Image
 from clipcap_lib.corpus import shard_features, shards
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.provenance.record import set_threads
-from clipcap_lib.reporting.figures import use_style
+from clipcap_lib.reporting.figures import CYCLE, use_style
 from clipcap_lib.reporting.language import speaking
 from clipcap_lib.wording import say
 
@@ -101,11 +101,12 @@ class Measured:
 
 
 def _megabytes() -> float:
-    """The memory that this process and its children have each for itself."""
+    """The memory of this process and its children; what several share counts once, where the system tells (Linux)."""
     this, total = psutil.Process(), 0
     for process in (this, *this.children(recursive=True)):
         try:
-            total += process.memory_full_info().uss
+            memory = process.memory_full_info()
+            total += getattr(memory, "pss", memory.uss)
         except psutil.NoSuchProcess:  # a worker that has just ended
             continue
     return total / 1e6
@@ -139,7 +140,9 @@ def curve(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     titles = {"rate": say("Pictures a second"), "megabytes": say("Memory of all processes, MB")}
     for axis, (column, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-        sns.lineplot(table, x="pictures", y=column, hue="stage", marker="o", ax=axis, legend=column == "rate")
+        sns.lineplot(
+            table, x="pictures", y=column, hue="stage", palette=CYCLE[:2], marker="o", ax=axis, legend=column == "rate"
+        )
         axis.set(title=title, xlabel=say("pictures"), ylabel="", ylim=(0, None))
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.yaxis.set_major_formatter("{x:,.0f}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from clipcap_lib.corpus.shards import INDEXES, Progress, Tell, index_shards, read_index
+from clipcap_lib.corpus.shards import INDEXES, Progress, Tell, index_shards, read_index, sharing_memory
 from clipcap_lib.digests import bytes_digest
 from clipcap_lib.encoders import Encoder, FeatureKind
 from clipcap_lib.features import Features, Rows, append_rows, new_rows, open_rows, rows_of
@@ -70,7 +70,8 @@ def extract_shards(
     progress = Progress(len(shards), tell, len(shards) - len(todo))
     if todo:
         batches = _Batches(paths, rows, [shards[number] for number in todo], encoder, store / INDEXES, batch_size)
-        _append(batches, folder, _workers(workers, len(todo)), kind, progress)
+        with sharing_memory():
+            _append(batches, folder, _workers(workers, len(todo)), kind, progress)
         for number in todo:
             parts[number] = find(shards[number])
             if (lost := shards[number].places[rows[shards[number].places] < 0]).size:
@@ -154,7 +155,7 @@ class _Batches(IterableDataset):
 @torch.inference_mode()
 def _append(batches: _Batches, folder: Path, workers: int, kind: FeatureKind, progress: Progress) -> None:
     files: dict[int, Path] = {}
-    for number, digests, pixels, last in DataLoader(batches, batch_size=None, num_workers=workers, collate_fn=_as_is):
+    for number, digests, pixels, last in DataLoader(batches, None, num_workers=workers, collate_fn=_as_is):
         path = batches.shards[number].path
         if digests:
             if number not in files:

@@ -1,10 +1,12 @@
 """Pictures in shards, the tar files that img2dataset writes: each is read once for its captions, digests and faults."""
 
+import gc
 import os
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,9 +144,23 @@ def index_shards(paths: Sequence[Path], folder: Path, tell: Tell | None = None) 
     if len(unread) == 1:
         progress.add(_write_index(unread[0], folder), True)
         return
-    with ProcessPoolExecutor(min(len(unread), os.cpu_count() or 1)) as pool:
-        for done in as_completed([pool.submit(_write_index, path, folder) for path in unread]):
-            progress.add(done.result(), True)
+    with sharing_memory(), ProcessPoolExecutor(min(len(unread), os.cpu_count() or 1)) as pool:
+        try:
+            for done in as_completed([pool.submit(_write_index, path, folder) for path in unread]):
+                progress.add(done.result(), True)
+        except BaseException:  # a shard that is none, or the user: the others need not be read first
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def sharing_memory() -> Iterator[None]:
+    """Let processes forked in this block share what is there now: to go through it for garbage would copy it."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def read_index(path: Path, folder: Path, columns: Sequence[str]) -> pd.DataFrame:

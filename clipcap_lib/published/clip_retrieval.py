@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipcap_lib.features import Rows
 from clipcap_lib.published.embeddings import PublishedEmbeddings
 
 EXPECTED = "what clip-retrieval writes: img_emb/img_emb_0.npy … and metadata/metadata_0.parquet …"
@@ -24,6 +23,8 @@ def read_embedding_folder(folder: Path) -> PublishedEmbeddings:
     name are captions of one image. The files may also lie in the folder itself.
     Raises `ValueError` naming the file and what is wrong with it.
     """
+    from clipcap_lib.features import Rows  # with it come encoders, which take seconds
+
     arrays, tables = _numbered(folder, "img_emb", ".npy"), _numbered(folder, "metadata", ".parquet")
     if not arrays:
         raise ValueError(f"{folder}: expected {EXPECTED}, found no img_emb_*.npy")

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from clipcap_lib.features import Rows
 from clipcap_lib.published.safe_pickle import load_pickle
+
+if TYPE_CHECKING:
+    from clipcap_lib.features import Rows  # with it come encoders, which take seconds
 
 EXPECTED = (
     "ClipCap-Chinese's [list of (id, caption), {id: tensor [1, D]}] or "
@@ -24,7 +26,7 @@ class PublishedEmbeddings:
 
     captions: pd.DataFrame
     image_ids: list[str]
-    vectors: np.ndarray | Rows
+    vectors: "np.ndarray | Rows"
     rows: np.ndarray
 
 

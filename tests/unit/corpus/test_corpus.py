@@ -1,7 +1,10 @@
 """A corpus is prepared once, whole, and anew when its files change."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
+from shards_of import picture, write_shards, write_tar
 
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.runner import pipeline
@@ -58,3 +61,16 @@ def test_one_picture_under_every_name_makes_no_splits(data, tmp_path):
         Image.new("RGB", (8, 8)).save(path)
     with pytest.raises(ValueError, match="in the split dev or test; .*; different pictures among its 4 images: 1"):
         prepare_corpus(data, tmp_path)
+
+
+def test_shards_that_come_later_or_are_missing_make_other_jobs(tmp_path, monkeypatch, project):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", project / "notebooks")
+    pattern, hashes = write_shards(Path("shards")), []
+    for change in (lambda: None, lambda: None, lambda: write_tar(Path("shards/00001.tar"), {"0.jpg": picture(9)}),
+                   Path("shards/00002.tar").unlink):  # fmt: skip
+        change()
+        pipeline._pictures.cache_clear()  # as in another process
+        hashes.append(job_hash(Job("01_data_preparation", tmp_path / "job", {"images": pattern})))
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
