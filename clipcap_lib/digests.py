@@ -19,8 +19,9 @@ def bytes_digest(data: bytes) -> str:
 
 
 def content_digest(path: str | Path) -> str:
-    """32 hexadecimal digits that identify a file's bytes."""
-    return bytes_digest(Path(path).read_bytes())
+    """32 hexadecimal digits that identify a file's bytes, which may be more than fit into memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def file_digests(paths: Sequence[str | Path], manifest: Path) -> np.ndarray:

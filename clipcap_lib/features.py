@@ -25,15 +25,15 @@ OLDER = ("vectors.f16", "digests.txt")  # the store of earlier versions
 class Rows:
     """Features [rows, D] or [rows, T, D] in memory-mapped files, numbered through; `rows[numbers]` reads only those."""
 
-    parts: list[np.ndarray]
+    parts: Sequence[np.ndarray]
     shape: tuple[int, ...]  # of one row
 
     def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
-        found, start = np.empty((len(numbers), *self.shape), np.float16), 0
-        for part in self.parts:
-            here = (numbers >= start) & (numbers < start + len(part))
-            found[here] = part[numbers[here] - start]
-            start += len(part)
+        found, starts = np.empty((len(numbers), *self.shape), np.float16), np.cumsum([0, *map(len, self.parts)])
+        owners = np.searchsorted(starts, numbers, side="right") - 1
+        for owner in np.unique(owners):
+            here = owners == owner
+            found[here] = self.parts[owner][numbers[here] - starts[owner]]
         return found
 
 
@@ -94,15 +94,15 @@ def extract_features(
     folder.mkdir(parents=True, exist_ok=True)
     _say_what_is_older(folder)
     digests = file_digests(paths, store / MANIFEST)
-    known, vectors = _open(folder, shape)
-    rows = _rows_of(digests, known)
+    known, vectors = open_rows(folder, shape)
+    rows = rows_of(digests, known)
     absent = np.flatnonzero(rows < 0)
     missing = absent[np.sort(np.unique(digests[absent], return_index=True)[1])]
     if len(missing):
         workers = max(1, (os.cpu_count() or 1) // 2) if workers is None else workers
         _append(folder, encoder, [paths[i] for i in missing], batch_size, workers, kind)
-        known, vectors = _open(folder, shape)
-        rows = _rows_of(digests, known)
+        known, vectors = open_rows(folder, shape)
+        rows = rows_of(digests, known)
         if (lost := np.flatnonzero(rows < 0)).size:
             raise ValueError(f"{paths[lost[0]]} changed while it was read; start again when nothing writes to it")
     return Features(vectors, rows, time.perf_counter() - started, len(missing))
@@ -123,8 +123,8 @@ def _say_what_is_older(folder: Path) -> None:
         )
 
 
-def _rows_of(digests: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The first row of each digest among the known ones, or −1."""
+def rows_of(digests: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The first row [digests] of each digest among the known ones [rows], or −1."""
     if not len(known):
         return np.full(len(digests), -1)
     order = known.argsort(kind="stable")
@@ -136,7 +136,7 @@ def _record(shape: tuple[int, ...]) -> np.dtype:
     return np.dtype([("check", "<u4"), ("digest", "S32"), ("vector", "<f2", shape)])
 
 
-def _open(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, Rows]:
+def open_rows(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, Rows]:
     """The digest [rows] of every row, empty for a damaged one, and the rows; oldest file first."""
     known, parts = [np.empty(0, "S32")], []
     for path in sorted(folder.glob("*.rows")):
@@ -169,15 +169,26 @@ def _append(
     batches = DataLoader(
         _Pictures(paths, encoder), batch_size=batch_size, num_workers=workers if len(paths) > batch_size else 0
     )
-    # The time comes first in the name, so that of two rows for one picture the older is found first.
-    path = folder / f"{time.time_ns():020d}-{uuid4().hex[:8]}.rows"
+    path = new_rows(folder)
     for number, (digests, pixels) in enumerate(batches):
-        vectors = encoder.encode(pixels, kind).numpy().astype(np.float16)
-        if not np.isfinite(vectors).all():
-            at = paths[number * batch_size]
-            raise ValueError(f"{encoder.name} gave numbers outside float16 for an image among {at} …")
-        with path.open("ab") as file:
-            file.write(_as_records(digests, vectors).tobytes())
+        append_rows(path, encoder, digests, pixels, kind, str(paths[number * batch_size]))
+
+
+def new_rows(folder: Path) -> Path:
+    """The path of a new file of rows, which no other process writes to."""
+    # The time comes first in the name, so that of two rows for one picture the older is found first.
+    return folder / f"{time.time_ns():020d}-{uuid4().hex[:8]}.rows"
+
+
+def append_rows(
+    path: Path, encoder: Encoder, digests: Sequence[str], pixels: Tensor, kind: FeatureKind, first: str
+) -> None:  # fmt: skip
+    """Embed a batch of pictures [B, 3, S, S] and append its rows; raises `ValueError` naming the first picture."""
+    vectors = encoder.encode(pixels, kind).numpy().astype(np.float16)
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{encoder.name} gave numbers outside float16 for an image among {first} …")
+    with path.open("ab") as file:
+        file.write(_as_records(digests, vectors).tobytes())
 
 
 def _as_records(digests: Sequence[str], vectors: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ MAPPINGS = {"mlp": "MLP", "bert": "BERT", "transformer": "transformer", "linear"
 """The known mapping networks by name, with the word for each; `mapping.register_mapper` adds to them."""
 BRIDGES = {"prefix": "prefix", "cross-attention": "cross-attention"}
 """The known bridges, likewise; `bridges.register_bridge` adds to them."""
-RENAMED = {"constants": "clip_length"}  # keys of earlier versions, which are still read
+SHARD = ".tar"  # the end of `images` where pictures lie in tar files
+RENAMED = {"constants": "clip_length", "images_folder": "images"}  # keys of earlier versions, which are still read
 
 
 def _one_of(known: dict[str, str]) -> AfterValidator:
@@ -67,12 +68,10 @@ class Data(Section):
         500, ge=0, description="emoji scenes only: object pairs and counts never trained on"
     )
     data_seed: int = Field(1, description="of the corpus and of the split")
-    captions_file: str | None = Field(None, description="files only: a caption file, or training's")
+    captions_file: str | None = Field(None, description="files only: a caption file, or training's; empty: in shards")
     dev_captions_file: str | None = Field(None, description="files only: with the next, a caption file for each split")
     test_captions_file: str | None = Field(None, description="files only")
-    images_folder: str | None = Field(
-        None, description="files only: the folder of pictures; none for a .pkl, which brings embeddings"
-    )
+    images: str | None = Field(None, description="files only: a folder, or shards/{000..999}.tar; empty: embeddings")
     splits_file: str | None = Field(None, description="files only: image_id,split; empty splits at random")
     duplicates: Duplicates = Field(
         "bytes", description="files only: which pictures are one; perceptual: those saved anew too"
@@ -83,8 +82,13 @@ class Data(Section):
 
     @property
     def has_pictures(self) -> bool:
-        """False where a published pickle brings embeddings and no pictures."""
-        return self.corpus == "emoji-scenes" or self.images_folder is not None
+        """False where embeddings come along instead of pictures: a published pickle, a folder of clip-retrieval."""
+        return self.corpus == "emoji-scenes" or self.images is not None
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether the pictures lie in tar files."""
+        return bool(self.images and self.images.endswith(SHARD))
 
     @property
     def caption_files(self) -> dict[str, Path]:
@@ -94,9 +98,12 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _files_are_named(self) -> "Data":
-        pickled = bool(self.captions_file and self.captions_file.endswith(".pkl"))
-        if self.corpus == "files" and not (self.captions_file and (self.images_folder or pickled)):
-            raise ValueError("corpus: files needs captions_file and images_folder")
+        captions = Path(
+            self.captions_file or "none.txt"
+        )  # embeddings come in a pickle or a folder, which has no suffix
+        seen = self.images or captions.suffix in (".pkl", "") or captions.is_dir()
+        if self.corpus == "files" and not (self.in_shards or (self.captions_file and seen)):
+            raise ValueError("corpus: files needs captions_file and images")
         if (self.dev_captions_file is None) != (self.test_captions_file is None):
             raise ValueError("dev_captions_file and test_captions_file go together: a file for each split")
         if self.splits_file and self.test_captions_file:
@@ -110,7 +117,7 @@ WITHOUT_EFFECT = {
         "compositional_images": "only emoji scenes have a compositional test",
     },
     "emoji-scenes": dict.fromkeys(
-        ("captions_file", "dev_captions_file", "test_captions_file", "images_folder", "splits_file", "duplicates"),
+        ("captions_file", "dev_captions_file", "test_captions_file", "images", "splits_file", "duplicates"),
         "emoji scenes are drawn with their captions and splits",
     ),
 }

@@ -131,7 +131,7 @@ def rehearsed(root: Path, clip_file: Path, gpt2: Path, steps: int) -> Experiment
     changed = {
         "name": "rehearsal", "title": "Rehearsal: generated pictures, random weights; the captions mean nothing",
         "runs": {"mapping": ["mlp"], "tuning": ["full"]},
-        "data": {"captions_file": str(root / "flickr_caption.txt"), "images_folder": str(root / "flickr30k-images")},
+        "data": {"captions_file": str(root / "flickr_caption.txt"), "images": str(root / "flickr30k-images")},
         "models": {"encoder": f"clip:{clip_file}", "language_model": str(gpt2)},
         "training": {"steps": steps, "evaluate_every": steps, "warmup_steps": 1}, "decoding": few,
     }  # fmt: skip
@@ -147,7 +147,7 @@ def rehearsed(root: Path, clip_file: Path, gpt2: Path, steps: int) -> Experiment
 
 def rehearse_reading(stages: Stages, experiment: Experiment) -> PreparedCorpus:
     """Captions alone; captions and tokens together; then the corpus with every picture opened."""
-    file, folder = Path(experiment.data.captions_file), Path(experiment.data.images_folder)
+    file, folder = Path(experiment.data.captions_file), Path(experiment.data.images)
     lines = file.read_bytes().count(b"\n")
     with stages.measure("reading captions", lines, "captions"):
         table = read_captions(file, folder)

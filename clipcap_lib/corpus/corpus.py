@@ -13,13 +13,15 @@ import pandas as pd
 
 from clipcap_lib.corpus.duplicates import describe_overlap, picture_keys
 from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, read_corpus, statistics
-from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.corpus.shards import INDEXES, Tell, read_shards, shard_paths, shards_digest
+from clipcap_lib.digests import MANIFEST, content_digest, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
 from clipcap_lib.provenance.sources import library_hash
-from clipcap_lib.published.embeddings import read_embedding_pickle
-from clipcap_lib.settings import Data, pick
+from clipcap_lib.published.clip_retrieval import read_embedding_folder
+from clipcap_lib.published.embeddings import PublishedEmbeddings, read_embedding_pickle
+from clipcap_lib.settings import SHARD, Data, pick
 
 SCENE_SPLITS = {
     "train": "train_images",
@@ -30,13 +32,14 @@ SCENE_SPLITS = {
 
 
 VECTORS = "embeddings.npy"
+BLOCK = 10_000  # embeddings copied at once
 
 
 @dataclass(frozen=True)
 class PreparedCorpus:
     """The caption table, what was wrong with the files, the truth where it is known, embeddings where they came along.
 
-    `vectors` [rows of `images`, D], memory-mapped, is what a published pickle holds; None where there are pictures.
+    `vectors` [rows of `images`, D], memory-mapped: of a published pickle or a folder of clip-retrieval, or None.
     """
 
     table: pd.DataFrame
@@ -71,20 +74,21 @@ class PreparedCorpus:
         return self.table.groupby("image_id", sort=False)["caption"].agg(list)
 
 
-def load_corpus(parameters: Mapping[str, Any]) -> PreparedCorpus:
+def load_corpus(parameters: Mapping[str, Any], tell: Tell | None = None) -> PreparedCorpus:
     """The corpus that a notebook's or a run's parameters name; prepared, where it is not yet. See `prepare_corpus`."""
-    return prepare_corpus(pick(Data, dict(parameters)))
+    return prepare_corpus(pick(Data, dict(parameters)), tell=tell)
 
 
-def prepare_corpus(data: Data, root: Path = Path("data")) -> PreparedCorpus:
+def prepare_corpus(data: Data, root: Path = Path("data"), tell: Tell | None = None) -> PreparedCorpus:
     """Generate or read the corpus of an experiment, check every image and caption, and keep the result on disk.
 
-    A second call with the same settings and files reads the result back. Raises `ValueError` or `FileNotFoundError`
+    A second call with the same settings and files reads the result back. `tell` hears how far the reading of shards is.
+    Raises `ValueError` or `FileNotFoundError`
     naming the file when nothing usable is there.
     """
     folder = _generate_scenes(data, root) if data.corpus == "emoji-scenes" else None
     manifest = root / "features" / MANIFEST
-    fingerprint = _fingerprint(data, manifest)
+    fingerprint = _fingerprint(data, manifest, tell)
     prepared = root / "prepared" / fingerprint
     write_once(prepared, lambda place: _prepare(data, folder, place, manifest))
     table, problems = pd.read_parquet(prepared / "captions.parquet"), pd.read_parquet(prepared / "problems.parquet")
@@ -101,20 +105,27 @@ def _generate_scenes(data: Data, root: Path) -> Path:
     return folder
 
 
-def _fingerprint(data: Data, manifest: Path) -> str:
+def _fingerprint(data: Data, manifest: Path, tell: Tell | None) -> str:
     files = [*data.caption_files.values(), *([Path(data.splits_file)] if data.splits_file else [])]
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise FileNotFoundError(f"{file}: this file of the experiment's data section is not there")
-    content = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    pictures = folder_digest(Path(data.images_folder), manifest) if data.images_folder else ""
+    content = [folder_digest(file, manifest) if file.is_dir() else content_digest(file) for file in files]
+    pictures = pictures_digest(data.images, manifest, tell) if data.images else ""
     maker = library_hash("from clipcap_lib.corpus import corpus")  # what an older library made is not reused
     return hashlib.sha256(json.dumps([data.model_dump(), content, pictures, maker]).encode()).hexdigest()[:16]
 
 
+def pictures_digest(images: str, manifest: Path, tell: Tell | None = None) -> str:
+    """32 hexadecimal digits that identify the pictures of a folder, or of shards, by names and bytes."""
+    if images.endswith(SHARD):
+        return shards_digest(shard_paths(images), manifest.parent / INDEXES, tell)
+    return folder_digest(Path(images), manifest)
+
+
 def _prepare(data: Data, folder: Path | None, prepared: Path, manifest: Path) -> None:
     keys = partial(picture_keys, how=data.duplicates, manifest=manifest)
-    corpus = _load_scenes(data, folder, keys) if folder else load_files(data, keys)
+    corpus = _load_scenes(data, folder, keys) if folder else load_files(data, keys, manifest.parent / INDEXES)
     prepared.mkdir(parents=True, exist_ok=True)
     corpus.table.to_parquet(prepared / "captions.parquet", index=False)
     corpus.problems.to_parquet(prepared / "problems.parquet", index=False)
@@ -128,26 +139,34 @@ def _load_scenes(data: Data, folder: Path, keys: PictureKeys) -> Corpus:
     return _with_all_splits(data, corpus)
 
 
-def load_files(data: Data, keys: PictureKeys | None = None) -> Corpus:
+def load_files(data: Data, keys: PictureKeys | None = None, indexes: Path = Path("data/features") / INDEXES) -> Corpus:
     """The corpus of files that an experiment names, as `prepare_corpus` keeps it.
 
-    Without `keys` no picture is opened: none is found damaged, and copies of a picture are not kept together.
+    Without `keys` no picture in a folder is opened: none is found damaged, and copies of a picture are not kept
+    together. Shards are read, unless their `indexes` are there.
     """
     files = data.caption_files
     sizes = {"test": data.test_images} | ({"dev": data.dev_images} if data.dev_split == "image" else {})
     splits = Path(data.splits_file) if data.splits_file else sizes
-    images = Path(data.images_folder) if data.images_folder else None
-    captions = files if len(files) > 1 else files["train"]
-    keys_of = keys if images else None
+    images = Path(data.images) if data.images else None
+    if data.in_shards:
+        images = read_shards(shard_paths(data.images), indexes)
+        keys = partial(_keys_in_shards, images) if keys and data.duplicates == "bytes" else keys
+    captions = files if len(files) > 1 else files.get("train")
+    keys_of = keys if data.images else None
     corpus = read_corpus(captions, images, splits, data.data_seed, check_images=bool(keys), picture_keys=keys_of)
     return _with_all_splits(data, corpus)
+
+
+def _keys_in_shards(pictures: pd.DataFrame, paths: list[str]) -> list[str]:
+    return pictures.drop_duplicates("image_path").set_index("image_path")["digest"].reindex(paths).tolist()
 
 
 def _with_all_splits(data: Data, corpus: Corpus) -> Corpus:
     table = _dev_by_caption(corpus.table, data) if data.dev_split == "caption" else corpus.table
     found = set(table["split"])
     if missing := sorted({"train", "dev", "test"} - found):
-        source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or "the corpus"
+        source = data.splits_file or ", ".join(map(str, data.caption_files.values())) or data.images or "the corpus"
         raise ValueError(
             f"{source}: no picture is in the split {' or '.join(missing)}; found: {', '.join(sorted(found))}"
             + _copies_counted(table)
@@ -170,7 +189,24 @@ def _dev_by_caption(table: pd.DataFrame, data: Data) -> pd.DataFrame:
 
 
 def _keep_vectors(data: Data, table: pd.DataFrame, path: Path) -> None:
-    pickles = [read_embedding_pickle(file) for file in data.caption_files.values()]
-    row = {name: (p, i) for p in pickles for i, name in enumerate(file_names(pd.Series(p.image_ids)))}
-    order = [row[name] for name in table.drop_duplicates(["image_id", "split"])["image_id"]]
-    np.save(path, np.stack([pickle.vectors[i] for pickle, i in order]))
+    sources = [_embeddings(file) for file in data.caption_files.values()]
+    if len(widths := {source.vectors[source.rows[:1]].shape[1] for source in sources}) > 1:
+        raise ValueError(f"{data.captions_file}: embeddings of one width expected, found {sorted(widths)}")
+    places = pd.concat([
+        pd.DataFrame({"source": number, "row": source.rows}, index=file_names(pd.Series(source.image_ids)))
+        for number, source in enumerate(sources)
+    ]).loc[table.drop_duplicates(["image_id", "split"])["image_id"]]  # fmt: skip
+    kept = np.lib.format.open_memmap(path, "w+", np.float16, (len(places), widths.pop()))
+    places["at"] = np.arange(len(places))
+    for start in range(0, len(places), BLOCK):  # a million embeddings do not pass through memory at once
+        for number, block in places.iloc[start : start + BLOCK].groupby("source"):
+            kept[block["at"].to_numpy()] = sources[number].vectors[block["row"].to_numpy()]
+    kept.flush()
+
+
+def _embeddings(file: Path) -> PublishedEmbeddings:
+    if file.is_dir():
+        return read_embedding_folder(file)
+    if file.suffix != ".pkl":
+        raise ValueError(f"{file} brings captions and no embeddings; name the pictures under `images`")
+    return read_embedding_pickle(file)

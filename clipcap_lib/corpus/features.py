@@ -6,21 +6,31 @@ import numpy as np
 import pandas as pd
 
 from clipcap_lib.corpus.corpus import PreparedCorpus
+from clipcap_lib.corpus.shard_features import extract_shards
+from clipcap_lib.corpus.shards import Tell
 from clipcap_lib.dataset import Split
 from clipcap_lib.encoders import Encoder, FeatureKind
 from clipcap_lib.features import Features, extract_features
+from clipcap_lib.images import shard_of
 from clipcap_lib.packing import tokenize_captions
+
+STORE = Path("data/features")
 
 
 def corpus_features(
-    prepared: PreparedCorpus, encoder: Encoder, images: pd.DataFrame, kind: FeatureKind = "pooled"
-) -> Features:
+    prepared: PreparedCorpus, encoder: Encoder, images: pd.DataFrame, kind: FeatureKind = "pooled",
+    tell: Tell | None = None,
+) -> Features:  # fmt: skip
     """The features of these rows of `prepared.images`: the embeddings that came with the captions, or the encoder's.
 
-    Raises `ValueError` where embeddings that came along are not as wide as the encoder's, or where a grid is asked for.
+    `tell` hears how far the extraction from shards is. Raises `ValueError` where embeddings that came along are not as
+    wide as the encoder's, or where a grid is asked for.
     """
     if prepared.vectors is None:
-        return extract_features(encoder, images["image_path"].tolist(), Path("data/features"), kind=kind)
+        paths = images["image_path"]
+        if len(paths) and shard_of(Path(paths.iloc[0])):
+            return extract_shards(encoder, paths, STORE, kind=kind, tell=tell)
+        return extract_features(encoder, paths.tolist(), STORE, kind=kind)
     if kind == "grid":
         raise ValueError("the captions came with one embedding a picture, which has no grid; use features: pooled")
     if (width := prepared.vectors.shape[1]) != encoder.width:

@@ -15,11 +15,14 @@ import pandas as pd
 
 from clipcap_lib.corpus.records import KARPATHY_SPLITS, NAMES, SUFFIXES, kind_by_content, read_records
 from clipcap_lib.corpus.text_files import read_text
+from clipcap_lib.images import SUFFIXES as PICTURES
 from clipcap_lib.images import picture_fault
+from clipcap_lib.published.clip_retrieval import read_embedding_folder
 
 Format = Literal["auto", "flickr30k", "flickr30k-cn", "clipcap-chinese", "csv"]
 Formats = dict[str, tuple[str, str]]
 Problem = tuple[str, int, str, str]  # problem, count, action, examples
+Pictures = Path | pd.DataFrame | None
 PictureKeys = Callable[[list[str]], Sequence[Hashable]]  # for some paths: keys, equal where they show one picture
 
 LINE_FORMATS: Formats = {
@@ -40,8 +43,11 @@ SCORED_FORMATS = {name: form for name, form in LINE_FORMATS.items() if name not 
 }
 POS_TAG = re.compile(r"(?<=.):[A-Za-z]\w*$")
 CSV_EXPECTED = "a header with two columns (image or file_name; caption or text)"
+IN_SHARDS = {  # what becomes of faults in shards that are no picture's
+    "shard that is cut off": "read up to there", "sample without a picture": "ignored",
+    "name twice in a shard": "first kept",
+}  # fmt: skip
 UNSAFE_ID = r"(?:^|/)\.{0,2}(?:/|$)|^[A-Za-z]:|\\|\x00"  # '..', '.' or nothing between slashes; C:; backslash; NUL
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Corpus:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_captions(path: Path, images: Path | None, format: Format = "auto") -> pd.DataFrame:
+def read_captions(path: Path, images: Pictures, format: Format = "auto") -> pd.DataFrame:
     """Read one caption file as it stands; neither images nor duplicates are checked, and there are no splits yet.
 
     Records (see `caption_records`) are told by the file's suffix, lines by their form.
@@ -84,8 +90,10 @@ def read_captions(path: Path, images: Path | None, format: Format = "auto") -> p
     return _read(path, images, format)[0]
 
 
-def _read(path: Path, images: Path | None, format: Format) -> tuple[pd.DataFrame, str]:
-    """The table of a caption file, and its text where it is a file of lines."""
+def _read(path: Path, images: Pictures, format: Format) -> tuple[pd.DataFrame, str]:
+    """The table of a caption file, or of a folder of clip-retrieval, and its text where it is a file of lines."""
+    if path.is_dir():
+        return _as_table(path, images, read_embedding_folder(path).captions.rename(lambda row: row + 1)), ""
     if path.suffix in SUFFIXES:
         return _as_table(path, images, read_records(path, path.suffix).rename(lambda row: row + 1)), ""
     text = read_text(path)
@@ -172,18 +180,25 @@ def _read_csv(path: Path, text: str, first: int) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype="str").iloc[1:]
 
 
-def _as_table(path: Path, images: Path | None, fields: pd.DataFrame) -> pd.DataFrame:
+def _as_table(path: Path, images: Pictures, fields: pd.DataFrame) -> pd.DataFrame:
     ids = fields["image_id"].str.strip()
     if (unsafe := ids.str.contains(UNSAFE_ID)).any():
         line = unsafe.idxmax()
         _refuse(path, line, "a plain path inside the images folder (relative, no '..', no backslash)", ids[line])
     table = pd.DataFrame({"image_id": file_names(ids)})
-    table["image_path"] = f"{images}{os.sep}" + table["image_id"] if images else ""
+    table["image_path"] = _paths(table["image_id"], images)
     table["caption_id"] = fields.get("caption_id", table.groupby("image_id").cumcount()).astype("int64")
     table["caption"] = _tidy(fields["caption"])
     if "split" in fields:
         table["split"] = fields["split"]
     return table.reset_index(drop=True)
+
+
+def _paths(ids: pd.Series, images: Pictures) -> pd.Series | str:
+    if isinstance(images, pd.DataFrame):
+        known = images.drop_duplicates("image_id").set_index("image_id")["image_path"]
+        return ids.map(known).fillna("").astype("str")
+    return f"{images}{os.sep}" + ids if images else ""
 
 
 def _tidy(captions: pd.Series) -> pd.Series:
@@ -199,8 +214,8 @@ def file_names(ids: pd.Series) -> pd.Series:
 
 
 def read_corpus(
-    captions: Path | dict[str, Path],
-    images_folder: Path | None,
+    captions: Path | dict[str, Path] | None,
+    images: Pictures,
     splits: Path | dict[str, int] | None,
     seed: int,
     format: Format = "auto",
@@ -209,25 +224,27 @@ def read_corpus(
 ) -> Corpus:
     """Read captions, leave out what cannot be trained on, say what that was, and split the rest by image.
 
-    `captions`: one file, or a file for each split by its name. `images_folder` is None where there are embeddings
-    instead of pictures. `splits`: a csv `image_id,split`, or how many images each split takes (`train` takes the rest),
-    or None: all train. Splits that the caption files themselves have (one file each, or Karpathy's) go before counts.
+    `captions`: one file, a file for each split by its name, or None for those in shards. `images`: a folder, what
+    `shards.read_shards` found, or None where there are embeddings instead of pictures. `splits`: a csv
+    `image_id,split`, or how many images each split takes (`train` takes the rest), or None: all train. Splits that the
+    caption files themselves have (one file each, or Karpathy's) go before counts.
     `check_images` decodes every image. `picture_keys` gives a key for each of some paths, equal where they show one
     picture: counts then keep its names in one split, and it is said where the files' own splits do not.
     Raises FileNotFoundError for a missing file or folder, ValueError for a line that does not fit, for an image in two
     splits or none, and where no caption is left.
     """
-    if images_folder and not images_folder.is_dir():
-        raise FileNotFoundError(f"the images folder {images_folder} is not there")
-    table, found = _read_all(captions, images_folder, format)
+    if isinstance(images, Path) and not images.is_dir():
+        raise FileNotFoundError(f"the images folder {images} is not there")
+    table, found = _read_all(captions, images, format)
     kept, more = _check_captions(table)
     found += more
-    if images_folder:
-        kept, more = _check_images(kept, images_folder, check_images)
+    if images is not None:
+        in_shards = isinstance(images, pd.DataFrame)
+        kept, more = _check_shards(kept, images) if in_shards else _check_images(kept, images, check_images)
         found += more
     found += _check_repeats(kept)
     if kept.empty:
-        files = ", ".join(map(str, captions.values())) if isinstance(captions, dict) else captions
+        files = ", ".join(map(str, captions.values())) if isinstance(captions, dict) else captions or "the shards"
         raise ValueError(f"{files}: of {len(table)} captions none is left\n{_problems(found).to_string(index=False)}")
     kept, more = _split(kept.assign(picture=_pictures(kept, picture_keys)), splits, seed)
     problems = _problems(found + more + _check_copies(kept))
@@ -239,8 +256,10 @@ def _problems(found: list[Problem]) -> pd.DataFrame:
 
 
 def _read_all(
-    captions: Path | dict[str, Path], images: Path | None, format: Format
+    captions: Path | dict[str, Path] | None, images: Pictures, format: Format
 ) -> tuple[pd.DataFrame, list[Problem]]:
+    if captions is None:
+        return _captions_in_shards(images), []
     if isinstance(captions, Path):
         table, text = _read(captions, images, format)
         return table, _check_text(captions, text)
@@ -255,6 +274,13 @@ def _read_all(
         files = ", ".join(map(str, captions.values()))
         raise ValueError(f"{files}: images in two of these files: {_examples(splits_of['image_id'][twice])}")
     return table, found
+
+
+def _captions_in_shards(pictures: pd.DataFrame) -> pd.DataFrame:
+    if not (fields := pictures[pictures["caption"].notna() & (pictures["digest"] != "")]).size:
+        raise ValueError("no picture in the shards has a caption beside it (.txt); name a captions_file")
+    table = fields[["image_id", "image_path", "caption"]].assign(caption_id=0, caption=_tidy(fields["caption"]))
+    return table[["image_id", "image_path", "caption_id", "caption"]].reset_index(drop=True)
 
 
 def _note(problem: str, action: str, seen: Iterable[str], count: int = 0) -> list[Problem]:
@@ -301,9 +327,20 @@ def _check_images(table: pd.DataFrame, folder: Path, decode: bool) -> tuple[pd.D
     return table[~absent & ~table["image_id"].isin(faults)], found
 
 
+def _check_shards(table: pd.DataFrame, pictures: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    there, faulty = pictures["image_id"][pictures["digest"] != ""], pictures[pictures["fault"] != ""]
+    damaged = faulty["image_id"][faulty["digest"] != ""]
+    absent = ~table["image_id"].isin(there)
+    found = _note("caption of an image that is not there", "excluded", table["image_id"][absent])
+    found += _note("image without caption", "ignored", there[~there.isin(table["image_id"])])
+    for fault, rows in faulty.groupby("fault"):
+        found += _note(fault, IN_SHARDS.get(fault, "excluded with its captions"), rows["image_id"])
+    return table[~absent & ~table["image_id"].isin(damaged)], found
+
+
 def _images_in(folder: Path) -> set[str]:
     paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
-    return {os.path.relpath(p, folder).replace(os.sep, "/") for p in paths if p.lower().endswith(IMAGE_SUFFIXES)}
+    return {os.path.relpath(p, folder).replace(os.sep, "/") for p in paths if p.lower().endswith(PICTURES)}
 
 
 def _pictures(table: pd.DataFrame, keys: PictureKeys | None) -> pd.Series:

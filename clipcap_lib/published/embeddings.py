@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from clipcap_lib.published.safe_pickle import load_pickle
 
+if TYPE_CHECKING:
+    from clipcap_lib.features import Rows  # with it come encoders, which take seconds
+
 EXPECTED = (
     "ClipCap-Chinese's [list of (id, caption), {id: tensor [1, D]}] or "
     'rmokady\'s {"clip_embedding": tensor [N, D], "captions": [{"image_id", "caption", "clip_embedding": row}]}'
@@ -18,15 +21,16 @@ EXPECTED = (
 
 
 @dataclass(frozen=True)
-class EmbeddingPickle:
-    """`captions`: image_id, caption; `vectors` [images, D] float16, in the order of `image_ids`."""
+class PublishedEmbeddings:
+    """`captions`: image_id, caption; row `rows` [images] of `vectors` is the embedding [D] of each of `image_ids`."""
 
     captions: pd.DataFrame
     image_ids: list[str]
-    vectors: np.ndarray
+    vectors: "np.ndarray | Rows"
+    rows: np.ndarray
 
 
-def read_embedding_pickle(path: Path) -> EmbeddingPickle:
+def read_embedding_pickle(path: Path) -> PublishedEmbeddings:
     """Read a published pickle; nothing in it is executed, and the embeddings are kept as they are, not normalised.
 
     Raises `ValueError` naming the file, the place and what was expected there.
@@ -46,7 +50,7 @@ def read_embedding_pickle(path: Path) -> EmbeddingPickle:
     matrix = torch.stack(list(vectors.values())).half().numpy()
     if not np.isfinite(matrix).all():
         raise ValueError(f"{path}: there are embeddings that are not finite numbers")
-    return EmbeddingPickle(table, list(vectors), matrix)
+    return PublishedEmbeddings(table, list(vectors), matrix, np.arange(len(matrix)))
 
 
 def _wrong(path: Path, place: str, found: Any) -> ValueError:

@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from clipcap_lib.corpus.shards import picture_places
 from clipcap_lib.runner.pipeline import Job, input_paths
 
 NAME = "carried"  # of the file or folder inside an archive
@@ -33,6 +34,5 @@ def needed_paths(job: Job) -> list[Path]:
     What is named by an absolute path is taken to lie there on every machine. Generated corpora and embeddings are not
     among them: a notebook makes what it does not find under `data/`.
     """
-    pictures = job.parameters.get("images_folder")
-    named = [*input_paths(job.parameters), *([Path(pictures)] if pictures else [])]
+    named = [*input_paths(job.parameters), *picture_places(job.parameters.get("images"))]
     return [*(need.folder for need in job.needs), *(path for path in named if not path.is_absolute())]

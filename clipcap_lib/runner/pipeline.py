@@ -23,7 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import Dict
 from traitlets.config import Config
 
-from clipcap_lib.digests import MANIFEST, folder_digest
+from clipcap_lib.digests import MANIFEST
 from clipcap_lib.files import replacing
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.runner.devices import Devices, visible_devices
@@ -189,8 +189,8 @@ def _code_of(notebook: Path, modified: int) -> tuple[str, ...]:
 
 def _inputs_hash(parameters: dict[str, Any]) -> str:
     paths = input_paths(parameters)
-    found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*")))]
-    pictures = parameters.get("images_folder")
+    found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+    pictures = parameters.get("images")
     return (_pictures(pictures) if pictures else "") + _files_hash([file for file in found if file.is_file()])
 
 
@@ -205,9 +205,14 @@ def input_paths(parameters: dict[str, Any]) -> list[Path]:
 
 
 @cache
-def _pictures(folder: str) -> str:
+def _pictures(images: str) -> str:
+    from clipcap_lib.corpus.corpus import pictures_digest
+
     # Asked for by every job and all that it needs: once a process, for a folder may hold a hundred thousand.
-    return folder_digest(Path(folder), Path("data/features") / MANIFEST)
+    try:
+        return pictures_digest(images, Path("data/features") / MANIFEST, print)
+    except (ValueError, FileNotFoundError):
+        return ""  # shards that are not there or are none: the doctor and notebook 01 name them
 
 
 def _files_hash(files: list[Path]) -> str:
@@ -219,7 +224,8 @@ def _files_hash(files: list[Path]) -> str:
 @lru_cache(maxsize=4096)
 def _file_digest(file: Path, size: int, modified: int) -> str:
     # Size and time are in the key only so that a changed file is read again.
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def is_fresh(job: Job) -> bool:

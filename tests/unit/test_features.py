@@ -95,8 +95,8 @@ def test_a_file_is_read_again_only_when_it_has_changed(pictures, tmp_path, monke
 def test_digests_of_many_files_find_their_rows():
     known = np.array([f"{number:032x}" for number in np.random.default_rng(0).permutation(1000)], "S32")
     wanted = np.concatenate([known[[7, 3, 999]], np.array([b"f" * 32], "S32")])
-    assert features_module._rows_of(wanted, known).tolist() == [7, 3, 999, -1]
-    assert features_module._rows_of(wanted, known[:0]).tolist() == [-1] * 4
+    assert features_module.rows_of(wanted, known).tolist() == [7, 3, 999, -1]
+    assert features_module.rows_of(wanted, known[:0]).tolist() == [-1] * 4
 
 
 def files_of(store: Path) -> list[Path]:

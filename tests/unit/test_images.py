@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipcap_lib.images import open_picture, picture_fault
+from clipcap_lib.images import difference_hash, open_picture, picture_fault
 
 
 def saved(image: Image.Image, path: Path, **options) -> Path:
@@ -123,3 +124,43 @@ def test_a_jpeg_cut_anywhere_is_found_at_reduced_size(tmp_path, progressive, mod
     for cut in (10, len(data) // 4, len(data) // 2, len(data) - 20, len(data) - 1):
         path.write_bytes(data[:cut])
         assert picture_fault(path) in ("not an image", "truncated or damaged")
+
+
+# --- in tar files
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """A tar file with three pictures, one under a path of `tar -C folder .`, one whose suffix is in capitals."""
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for number, name in enumerate(("./a.png", "deep/b.jpg", "c.JPG", "a.txt")):
+            path = saved(Image.new("RGB", (8, 8), (80 * number,) * 3), tmp_path / f"{number}.png")
+            tar.add(path, name)
+    return tmp_path / "0.tar"
+
+
+def test_a_picture_in_a_tar_file_is_opened(shard):
+    for number, name in enumerate(("a.png", "deep/b.jpg", "c.jpg")):
+        assert open_picture(shard / name).getpixel((0, 0)) == (80 * number,) * 3
+        assert difference_hash(shard / name) == 0
+    for name in ("no.jpg", "a.txt"):
+        with pytest.raises(ValueError, match=rf"0\.tar/{name}: there is no such picture"):
+            open_picture(shard / name)
+    with pytest.raises(ValueError, match=r"1\.tar/a\.jpg: there is no such picture|cannot be read"):
+        open_picture(shard.with_name("1.tar") / "a.jpg")
+
+
+def test_a_tar_file_that_changes_is_noticed(shard, tmp_path):
+    open_picture(shard / "a.png")
+    with tarfile.open(shard, "w") as tar:
+        tar.add(tmp_path / "2.png", "a.png")
+    assert open_picture(shard / "a.png").getpixel((0, 0)) == (160,) * 3
+
+
+def test_what_lies_before_the_cut_of_a_tar_file_is_opened(shard):
+    with tarfile.open(shard) as tar:
+        cut = tar.getmember("deep/b.jpg").offset + 100
+    shard.write_bytes(shard.read_bytes()[:cut])
+    assert open_picture(shard / "a.png").getpixel((0, 0)) == (0,) * 3
+    with pytest.raises(ValueError, match=r"b\.jpg: there is no such picture"):
+        open_picture(shard / "deep/b.jpg")

@@ -23,7 +23,7 @@ from clipcap_lib.settings import Data, Decoding, Models, OneRun, TrainingSetting
         (Decoding, {"grid_k": [0]}, "grid_k.0: Input should be greater than 0, not 0"),
         (Data, {"language": "cn"}, "language: 'cn' is not one of zh, en"),
         (Data, {"duplicates": "byte"}, "duplicates: 'byte' is not one of .*; did you mean 'bytes'?"),
-        (Data, {"corpus": "files"}, "corpus: files needs captions_file and images_folder"),
+        (Data, {"corpus": "files"}, "corpus: files needs captions_file and images"),
         (Models, {"mapper_layers": -1}, "mapper_layers: Input should be greater than 0, not -1"),
     ],
 )  # fmt: skip
@@ -49,3 +49,10 @@ def test_keys_of_earlier_versions_are_read_under_their_new_names():
     assert Models(constants=4).clip_length == pick(Models, {"constants": 4}).clip_length == 4
     config = {"mapping": "mlp", "tuning": "full", "encoder": "clip:none", "language_model": "gpt2", "clip_size": 8}
     assert ClipCapConfig.model_validate(config | {"constants": 3}).clip_length == 3
+
+
+def test_pictures_may_be_named_as_before_lie_in_shards_or_be_replaced_by_embeddings():
+    assert Data(corpus="files", captions_file="a.csv", images_folder="b").images == "b"
+    assert Data(corpus="files", images="b/{0..9}.tar").in_shards
+    for embeddings in ("a.pkl", "clip_retrieval/output"):
+        assert not Data(corpus="files", captions_file=embeddings).has_pictures

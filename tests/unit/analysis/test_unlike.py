@@ -94,7 +94,7 @@ def project_of_run(tmp_path, language_model, encoder):
     (tmp_path / "captions.csv").write_text(
         "image,caption\n" + "".join(f"{number}.png,一只猫\n" for number in range(24)), encoding="utf-8"
     )
-    data = Data(corpus="files", captions_file="captions.csv", images_folder="pictures", dev_images=2, test_images=2)
+    data = Data(corpus="files", captions_file="captions.csv", images="pictures", dev_images=2, test_images=2)
     config = ClipCapConfig(
         mapping="mlp", tuning="full", encoder=encoder.name, language_model=language_model, clip_size=512,
         prefix_length=3, clip_length=2, mapper_layers=1, mapper_heads=4,

@@ -1,7 +1,10 @@
 """A corpus is prepared once, whole, and anew when its files change."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
+from shards_of import picture, write_shards, write_tar
 
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.runner import pipeline
@@ -16,12 +19,12 @@ def data(tmp_path):
         Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / f"images/{number}.jpg")
     captions = tmp_path / "captions.txt"
     captions.write_text("".join(f"{number}\ta picture\n" for number in range(6)))
-    return Data(corpus="files", language="en", captions_file=str(captions), images_folder=str(tmp_path / "images"),
+    return Data(corpus="files", language="en", captions_file=str(captions), images=str(tmp_path / "images"),
                 dev_images=1, test_images=1)  # fmt: skip
 
 
 def test_pictures_that_come_later_are_taken_in(data, tmp_path):
-    job = Job("01_data_preparation", tmp_path / "job", {"images_folder": data.images_folder})
+    job = Job("01_data_preparation", tmp_path / "job", {"images": data.images})
     first, before = prepare_corpus(data, tmp_path), job_hash(job)
     assert len(first.images) == 4
     assert prepare_corpus(data, tmp_path).fingerprint == first.fingerprint
@@ -58,3 +61,16 @@ def test_one_picture_under_every_name_makes_no_splits(data, tmp_path):
         Image.new("RGB", (8, 8)).save(path)
     with pytest.raises(ValueError, match="in the split dev or test; .*; different pictures among its 4 images: 1"):
         prepare_corpus(data, tmp_path)
+
+
+def test_shards_that_come_later_or_are_missing_make_other_jobs(tmp_path, monkeypatch, project):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", project / "notebooks")
+    pattern, hashes = write_shards(Path("shards")), []
+    for change in (lambda: None, lambda: None, lambda: write_tar(Path("shards/00001.tar"), {"0.jpg": picture(9)}),
+                   Path("shards/00002.tar").unlink):  # fmt: skip
+        change()
+        pipeline._pictures.cache_clear()  # as in another process
+        hashes.append(job_hash(Job("01_data_preparation", tmp_path / "job", {"images": pattern})))
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3

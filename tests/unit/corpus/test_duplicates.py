@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 
 def data(folder, **changed) -> Data:
-    names = {"captions_file": f"{folder}/captions.txt", "images_folder": f"{folder}/images"}
+    names = {"captions_file": f"{folder}/captions.txt", "images": f"{folder}/images"}
     return Data(corpus="files", language="en", **{"dev_images": 3, "test_images": 4} | names | changed)
 
 

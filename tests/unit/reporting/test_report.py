@@ -41,7 +41,7 @@ def report_of(experiment: Experiment, notebooks, reports) -> str:
 
 def test_a_report_of_photographs_says_nothing_of_emoji_scenes(project, tmp_path):
     scenes = load_experiment(project / "notebooks" / "experiments" / "emoji-tiny.yaml")
-    data = Data(corpus="files", captions_file="captions.csv", images_folder="photographs")
+    data = Data(corpus="files", captions_file="captions.csv", images="photographs")
     scenes = scenes.model_copy(update={"report_language": "en"})
     photographs = scenes.model_copy(update={"name": "photographs", "title": "Photographs", "data": data})
     page = report_of(photographs, project / "notebooks", tmp_path)

@@ -80,7 +80,7 @@ def test_a_run_has_its_own_settings_and_all_else_of_the_file(tmp_path):
         ("together: [[training.steps, seed]]", "together: 'training.steps' is no axis"),
         (
             "data.captions_file: [a.txt], data.corpus: [files]",
-            "data: corpus: files needs captions_file and images_folder",
+            "data: corpus: files needs captions_file and images",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from clipcap_lib.runner.carrying import needed_paths, pack, unpack
 from clipcap_lib.runner.experiment import find_experiment, load_experiment
-from clipcap_lib.runner.pipeline import plan_jobs
+from clipcap_lib.runner.pipeline import Job, plan_jobs
 
 
 def test_a_folder_and_a_file_arrive_as_they_were(tmp_path):
@@ -37,6 +37,13 @@ def test_a_job_needs_results_and_the_files_it_names(project, monkeypatch):
     assert needed_paths(data) == []
     assert needed_paths(run) == [Path("reports/emoji-tiny/notebooks/02_feature_extraction"), *models]
     assert {path.parent.name for path in needed_paths(results) if path not in models} == {"runs"}
-    own = run.parameters | {"images_folder": "notebooks", "captions_file": str((project / "README.md").absolute())}
+    own = run.parameters | {"images": "notebooks", "captions_file": str((project / "README.md").absolute())}
     named = needed_paths(type(run)(run.notebook, run.folder, own))
     assert named == [*models, Path("notebooks")]  # an absolute path is taken to be there
+
+
+def test_a_job_needs_each_of_its_shards(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("0.tar", "1.tar"):
+        Path(name).touch()
+    assert needed_paths(Job("01_data_preparation", tmp_path, {"images": "{0,1}.tar"})) == [Path("0.tar"), Path("1.tar")]

@@ -1,10 +1,14 @@
 """The doctor names what is missing, where it goes, and its exit code says whether an experiment can start."""
 
+import io
 import re
 import shutil
+import tarfile
 import time
 from importlib.machinery import ModuleSpec
 
+import numpy
+import pandas
 import pytest
 from PIL import Image
 from transformers import BertTokenizer, BloomConfig, BloomForCausalLM
@@ -18,7 +22,7 @@ from clipcap_lib.runner.experiment import Experiment, load_experiment
 EXPERIMENT = """
 name: mine
 title: Mine
-data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images_folder: {folder}/images,
+data: {{corpus: files, language: zh, captions_file: {folder}/a.csv, images: {folder}/images,
   dev_images: 1, test_images: 1}}
 models: {{encoder: "{encoder}", language_model: "{language_model}"}}
 runs: {{mapping: [mlp], tuning: [frozen]}}
@@ -235,3 +239,48 @@ def test_a_training_by_more_processes_than_gpus_is_refused(write, monkeypatch, t
         assert found["GPUs"].state == "missing"
         assert found["GPUs"].note == "training.processes is 4, but there are 2: one for each process is needed"
         assert "GPUs" not in {one.name for one in doctor.check_experiment(experiment, tried=True, here=False)}
+
+
+# --- shards
+
+
+def in_shards(path, pattern: str) -> doctor.Finding:
+    settings = load_experiment(path).model_dump(exclude_unset=True)
+    settings["data"] |= {"images": pattern, "captions_file": None}
+    found = doctor.check_experiment(Experiment.model_validate(settings))
+    assert not [one for one in found if one.name in ("pictures", "corpus", "captions")]
+    (shards,) = [one for one in found if one.name == "shards"]
+    return shards
+
+
+def test_shards_are_counted_without_being_read(write, tmp_path):
+    for number, pictures in enumerate((1000, 30)):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as tar:
+            for name in range(pictures):
+                for suffix in ("jpg", "txt"):
+                    member = tarfile.TarInfo(f"{name}.{suffix}")
+                    member.size = 700
+                    tar.addfile(member, io.BytesIO(bytes(700)))
+    found = in_shards(write(), f"{tmp_path}/{{0,1}}.tar")
+    assert found.state == "ready"
+    count = re.match(r"2 shards, about ([\d,]+) pictures; embeddings of 512 numbers take 0\.0011 GB", found.note)[1]
+    assert int(count.replace(",", "")) == pytest.approx(1030, rel=0.05)
+
+
+def test_a_shard_that_is_missing_or_no_tar_file_is_named(write, tmp_path):
+    (tmp_path / "0.tar").write_bytes(b"no tar file")
+    missing = in_shards(write(), f"{tmp_path}/{{0,1}}.tar")
+    assert missing.state == "missing"
+    assert f"1 of 2 shards are not there, such as {tmp_path}/1.tar" in missing.note
+    damaged = in_shards(write(), f"{tmp_path}/0.tar")
+    assert (damaged.state, "0.tar: not a tar file" in damaged.note) == ("missing", True)
+
+
+def test_a_folder_of_clip_retrieval_is_read(write, tmp_path):
+    numpy.save(tmp_path / "img_emb_0.npy", numpy.ones((4, 512), numpy.float16))
+    table = pandas.DataFrame({"image_path": [*"abcd"], "caption": [*"efgh"]})
+    table.to_parquet(tmp_path / "metadata_0.parquet")
+    found = corpus_of(write(), images=None, captions_file=str(tmp_path))
+    assert (found.state, found.note) == (
+        "ready", "4 captions of 4 pictures, 4 of 4 matched; train 2, dev 1, test 1",
+    )  # fmt: skip

@@ -131,7 +131,7 @@ def test_runs_that_differ_in_any_setting_have_folders_of_their_own(default):
     }  # fmt: skip
     names = [adhoc_run_id(default)]
     needed = {
-        "corpus": {"captions_file": "a", "images_folder": "b"}, "dev_captions_file": {"test_captions_file": "c"},
+        "corpus": {"captions_file": "a", "images": "b"}, "dev_captions_file": {"test_captions_file": "c"},
         "test_captions_file": {"dev_captions_file": "d"},
     }  # fmt: skip
     for key in default.keys() - {"threads", "output", "report_language"}:
@@ -144,7 +144,7 @@ def test_runs_that_differ_in_any_setting_have_folders_of_their_own(default):
 
 def test_paths_that_look_alike_once_written_as_a_name_are_kept_apart(default):
     paths = ["data/a b.csv", "data/a_b.csv", "data_a/b.csv", "数据/a.csv", "文件/a.csv"]
-    files = {"corpus": "files", "images_folder": "x"}
+    files = {"corpus": "files", "images": "x"}
     names = [adhoc_run_id(default | files | {"captions_file": path}) for path in paths]
     assert len(set(names)) == len(paths)
     assert all("/" not in name and " " not in name and name.isascii() for name in names)
@@ -163,7 +163,7 @@ def test_no_shipped_experiment_ends_in_its_warm_up(project):
         assert load_experiment(file).training.warmup_note == ""
 
 
-FILES = "corpus: files, captions_file: a.csv, images_folder: b"
+FILES = "corpus: files, captions_file: a.csv, images: b"
 MINE = """
 name: mine
 title: Mine
@@ -180,7 +180,7 @@ training: {{steps: 1}}
         (FILES, "train_images: 128", "training takes"),
         (FILES, "compositional_images: 16", "only emoji scenes"),
         ("corpus: emoji-scenes", "captions_file: a.csv", "emoji scenes are drawn"),
-        ("corpus: emoji-scenes", "images_folder: b", "emoji scenes are drawn"),
+        ("corpus: emoji-scenes", "images: b", "emoji scenes are drawn"),
         ("language: zh", "splits_file: a.csv", "emoji scenes are drawn"),
         ("language: zh", "dev_captions_file: a, test_captions_file: b", "emoji scenes are drawn"),
         ("language: zh", "duplicates: perceptual", "emoji scenes are drawn"),
@@ -198,4 +198,4 @@ def test_a_key_without_effect_is_refused_with_the_reason(tmp_path, section, key,
 def test_notebooks_that_pass_all_keys_go_on_working(project):
     flat = load_experiment(project / find_experiment(Path("emoji-zh"))).flat()
     assert pick(Data, flat).train_images == 9000
-    assert pick(Data, flat | {"corpus": "files", "captions_file": "a", "images_folder": "b"}).corpus == "files"
+    assert pick(Data, flat | {"corpus": "files", "captions_file": "a", "images": "b"}).corpus == "files"
