@@ -32,7 +32,7 @@ WIDER = "document.documentElement.scrollWidth > document.documentElement.clientW
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["emoji-tiny/index.html", "index.html", "compare.html"])
+@pytest.mark.parametrize("name", ["emoji-tiny/index.html", "index.html", "runs.html", "compare.html"])
 def test_pages_load_whole_and_fit_the_screen(reports, watched, name, width):
     page, wrong = watched
     if name == "compare.html" and not (reports / name).exists():
@@ -40,6 +40,9 @@ def test_pages_load_whole_and_fit_the_screen(reports, watched, name, width):
         assert CliRunner().invoke(app, ["compare", *runs, "-o", str(reports / name)]).exit_code in (0, 1)
     page.set_viewport_size({"width": width, "height": 900})
     page.goto((reports / name).as_uri())
+    page.wait_for_function(
+        "document.querySelectorAll('.chart').length === document.querySelectorAll('.chart svg.marks').length"
+    )
     assert wrong == []
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert not page.evaluate(WIDER)
