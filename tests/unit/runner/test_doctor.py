@@ -150,7 +150,8 @@ def test_an_unknown_openai_model_is_not_looked_for(write):
     assert "ViT-B/32" in missing(write(encoder="clip:ViT-B/33"))["encoder"]
 
 
-def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp_path):
+def test_an_experiment_that_cannot_run_is_refused_before_any_notebook(write, tmp_path, monkeypatch):
+    monkeypatch.setattr("clipcap_lib.runner.warm_kernels.use_warm_kernels", lambda: None)  # it takes ten seconds
     path = write(language_model="no-such-file.gguf")
     for command, code in ((["doctor"], 1), (["run", "--reports", str(tmp_path / "reports")], 2)):
         result = CliRunner().invoke(app, [*command, str(path)])
