@@ -14,6 +14,7 @@ from typing import Literal, NoReturn
 import pandas as pd
 
 from clipcap_lib.corpus.records import KARPATHY_SPLITS, NAMES, SUFFIXES, kind_by_content, read_records
+from clipcap_lib.corpus.shards import CUT, NO_PICTURE, TWICE
 from clipcap_lib.corpus.text_files import read_text
 from clipcap_lib.images import SUFFIXES as PICTURES
 from clipcap_lib.images import picture_fault
@@ -43,10 +44,7 @@ SCORED_FORMATS = {name: form for name, form in LINE_FORMATS.items() if name not 
 }
 POS_TAG = re.compile(r"(?<=.):[A-Za-z]\w*$")
 CSV_EXPECTED = "a header with two columns (image or file_name; caption or text)"
-IN_SHARDS = {  # what becomes of faults in shards that are no picture's
-    "shard that is cut off": "read up to there", "sample without a picture": "ignored",
-    "name twice in a shard": "first kept",
-}  # fmt: skip
+IN_SHARDS = {CUT: "read up to there", NO_PICTURE: "ignored", TWICE: "first kept"}  # faults that are no picture's
 UNSAFE_ID = r"(?:^|/)\.{0,2}(?:/|$)|^[A-Za-z]:|\\|\x00"  # '..', '.' or nothing between slashes; C:; backslash; NUL
 
 
