@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import EntryPoint
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -72,7 +73,7 @@ def _end_quietly() -> None:
     """Let this process end when it is interrupted, or when the one that asked for it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _start_processes_as_always()
-    Thread(target=_exit_with_caller, daemon=True).start()
+    _when_caller_ends(partial(os._exit, 1))
 
 
 def _start_processes_as_always() -> None:
@@ -83,9 +84,14 @@ def _start_processes_as_always() -> None:
     multiprocessing.set_start_method(None, force=True)
 
 
-def _exit_with_caller() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def _when_caller_ends(end: Callable[[], None]) -> None:
+    """Call `end` when the process that asked for this one is gone."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        end()
+
+    Thread(target=wait, daemon=True).start()
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -156,7 +162,7 @@ def _run(argv: list[str], cwd: str | None, env: dict[str, str], tells: Connectio
     os.environ.clear()
     os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})
     _start_processes_as_always()
-    Thread(target=_end_with_caller, daemon=True).start()
+    _when_caller_ends(partial(os.killpg, 0, signal.SIGKILL))  # this kernel, and what it started
     os.chdir(cwd or os.getcwd())
     try:
         kernel = IPKernelApp.instance()
@@ -165,9 +171,3 @@ def _run(argv: list[str], cwd: str | None, env: dict[str, str], tells: Connectio
         kernel.start()
     finally:
         atexit._run_exitfuncs()  # multiprocessing ends without them
-
-
-def _end_with_caller() -> None:
-    """End this kernel, and what it started, when the process that asked for it is gone."""
-    multiprocessing.parent_process().join()
-    os.killpg(0, signal.SIGKILL)
