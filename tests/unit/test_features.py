@@ -15,34 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stand_in_encoder import TOKENS, encoder
 
 from clipcap_lib import digests
 from clipcap_lib import features as features_module
 from clipcap_lib.digests import content_digest
 from clipcap_lib.encoders import Encoder
 from clipcap_lib.features import Features, Rows, bytes_needed, extract_features
-
-TOKENS = torch.arange(1, 7).reshape(3, 2)  # what the stand-in multiplies a colour by in each of its three tokens
-
-
-def encoder(seen: list[int]) -> Encoder:
-    """A stand-in whose embedding is the mean colour, four times, and whose tokens are multiples of it.
-
-    `seen` counts the images it was given.
-    """
-
-    def preprocess(image: Image.Image) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 255
-
-    def encode_images(pixels: torch.Tensor) -> torch.Tensor:
-        seen.append(len(pixels))
-        return pixels.mean((2, 3)).mean(1, keepdim=True).expand(-1, 4)
-
-    def encode_grid(pixels: torch.Tensor) -> torch.Tensor:
-        seen.append(len(pixels))
-        return pixels.mean((1, 2, 3))[:, None, None] * TOKENS
-
-    return Encoder("stand-in", 4, 8, "stamp", preprocess, encode_images, None, 1.0, encode_grid, (3, 2))
 
 
 @pytest.fixture

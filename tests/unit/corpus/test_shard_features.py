@@ -7,36 +7,18 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from shards_of import picture, write_shards, write_tar
+from stand_in_encoder import encoder
 
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features, make_splits
 from clipcap_lib.corpus.shard_features import extract_shards
 from clipcap_lib.corpus.shards import read_shards, shard_paths
-from clipcap_lib.encoders import Encoder
 from clipcap_lib.features import Features, extract_features
 from clipcap_lib.settings import Data
-
-
-def encoder(seen: list[int]) -> Encoder:
-    """A stand-in whose embedding is the mean colour, and whose tokens are multiples of it; `seen` counts pictures."""
-
-    def preprocess(image: Image.Image) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 255
-
-    def encode_images(pixels: torch.Tensor) -> torch.Tensor:
-        seen.append(len(pixels))
-        return pixels.mean((2, 3)).mean(1, keepdim=True).expand(-1, 4)
-
-    def encode_grid(pixels: torch.Tensor) -> torch.Tensor:
-        return encode_images(pixels)[:, None] * torch.arange(1, 4)[:, None]
-
-    return Encoder("stand-in", 4, 8, "stamp", preprocess, encode_images, None, 1.0, encode_grid, (3, 4))
 
 
 @pytest.fixture
