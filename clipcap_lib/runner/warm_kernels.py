@@ -20,10 +20,13 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+if TYPE_CHECKING:
+    from ipykernel.kernelapp import IPKernelApp
 
 NAME = "clipcap-warm"
 STARTING = Lock()
@@ -108,6 +111,8 @@ class WarmProvisioner(LocalProvisioner):
                 self.process.kill()
                 raise RuntimeError(f"a forked kernel did not begin to listen in {BEGINS:.0f} s")
             await asyncio.sleep(0.01)
+        if fault := self.process.fault():
+            raise RuntimeError(f"a forked kernel could not begin: {fault}")
         self.cwd = kwargs.get("cwd", os.getcwd())
         return self.connection_info
 
@@ -125,6 +130,13 @@ class _ForkedKernel:
             self.process.start()
         tells.close()
         self.pid = self.process.pid
+
+    def fault(self) -> str | None:
+        """What kept the kernel from listening, once it has told or has ended; `None`: nothing did."""
+        try:
+            return self.listens.recv()
+        except EOFError:
+            return f"it ended with exit code {self.wait()}"
 
     def poll(self) -> int | None:
         return self.process.exitcode
@@ -155,7 +167,7 @@ def _without_main() -> Iterator[None]:
 
 
 def _run(argv: list[str], cwd: str | None, env: dict[str, str], tells: Connection) -> None:
-    """Be a kernel until it is told to end; tell when it listens."""
+    """Be a kernel until it is told to end; tell `None` when it listens, or what keeps it from listening."""
     from ipykernel.kernelapp import IPKernelApp
 
     os.setsid()  # a group of its own, so that a signal to it reaches what it starts
@@ -166,8 +178,18 @@ def _run(argv: list[str], cwd: str | None, env: dict[str, str], tells: Connectio
     os.chdir(cwd or os.getcwd())
     try:
         kernel = IPKernelApp.instance()
-        kernel.initialize(argv)
-        tells.send_bytes(b"listening")
+        _initialize(kernel, argv, tells)
         kernel.start()
     finally:
         atexit._run_exitfuncs()  # multiprocessing ends without them
+
+
+def _initialize(kernel: "IPKernelApp", argv: list[str], tells: Connection) -> None:
+    try:
+        kernel.initialize(argv)
+    except BaseException as error:
+        # Such as a port that was free when it was chosen and is no longer. What has begun to run, a socket or a thread,
+        # may keep this process from ever ending otherwise.
+        tells.send(f"{type(error).__name__}: {error}")
+        os._exit(1)
+    tells.send(None)

@@ -3,12 +3,14 @@
 import asyncio
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from clipcap_lib.runner import warm_kernels
@@ -59,6 +61,22 @@ def test_a_warm_process_ends_with_the_one_that_asked_for_it(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     process = psutil.Process(int(done.stdout)) if psutil.pid_exists(int(done.stdout)) else None
     assert process is None or process.wait(timeout=10) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
+@pytest.mark.parametrize("port", ["shell_port", "iopub_port", "stdin_port", "control_port"])
+def test_a_kernel_whose_port_was_taken_in_the_meantime_says_so_at_once(monkeypatch, port):
+    begun(monkeypatch)
+    ends = []
+    monkeypatch.setattr(warm_kernels.os, "kill", lambda pid, signum: ends.append(pid))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        manager = KernelManager(cache_ports=False, **{port: taken.getsockname()[1]})
+        with pytest.raises(RuntimeError, match="could not begin: .*in use"):
+            manager.start_kernel(extra_arguments=["--log-level=50"])
+    assert manager.provisioner.process.wait() == 1
+    assert not ends  # it ended by itself, long before anybody lost patience
 
 
 def test_without_the_server_calls_are_made_here(monkeypatch):
