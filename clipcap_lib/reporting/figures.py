@@ -1,6 +1,5 @@
 """Every plot of the workbench, one style, Chinese included; each function returns a `Figure`."""
 
-import io
 import itertools
 from collections.abc import Sequence
 from importlib.resources import files
@@ -14,21 +13,16 @@ import matplotlib.ticker as ticker
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython import get_ipython
-from IPython.core.formatters import BaseFormatter
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from traitlets import ObjectName, Unicode
 
 from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.images import open_picture
-from clipcap_lib.reporting.figure_data import figure_data
+from clipcap_lib.reporting.figure_formats import show_figures_in_all_formats
 from clipcap_lib.runs import Run, loss_curve
 from clipcap_lib.wording import say, term
 
-LARGEST_SVG = 400_000  # characters
-DIGITS = 6  # of the numbers beside a figure: more than it shows
 FONTS = ["DejaVu Sans", "Noto Sans SC"]
 INK, FAINT = "#22313f", "#9aa5b1"
 # Okabe and Ito's colours, told apart by who sees no red or green, in an order of unequal lightness: in grey, too.
@@ -46,7 +40,7 @@ def color_of(mapping: str) -> str:
 
 def use_style() -> None:
     """Set the figure style of the workbench in this kernel; call it once, before the first figure."""
-    _register_formats()
+    show_figures_in_all_formats()
     fonts.fontManager.addfont(str(files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"))
     sns.set_theme(
         style="ticks", context="notebook",
@@ -58,38 +52,6 @@ def use_style() -> None:
             "figure.constrained_layout.use": True, "svg.hashsalt": "clipcap",  # or its ids are drawn anew each time
         },
     )  # fmt: skip
-
-
-class _NumbersFormatter(BaseFormatter):
-    """Puts the numbers that a figure draws beside its picture, for pages to give to download."""
-
-    format_type = Unicode("text/csv")
-    print_method = ObjectName("_repr_csv_")
-
-
-def _register_formats() -> None:
-    """In a notebook: beside each picture its numbers, and itself as a drawing for slides and print."""
-    if (shell := get_ipython()) and "text/csv" not in shell.display_formatter.formatters:
-        formatters = shell.display_formatter.formatters
-        formatters["text/csv"] = _NumbersFormatter(parent=shell.display_formatter)
-        # Of the class above Figure: what is said of Figure itself, matplotlib's inline backend takes back.
-        formatters["text/csv"].for_type(FigureBase, _csv)
-        formatters["image/svg+xml"].for_type(FigureBase, _svg)
-
-
-def _csv(figure: Figure) -> str | None:
-    """The numbers that a figure draws; `None` for one of pictures, which draws none."""
-    numbers = figure_data(figure)
-    return None if numbers.empty else numbers.to_csv(index=False, float_format=f"%.{DIGITS}g")
-
-
-def _svg(figure: Figure) -> str | None:
-    """The figure as SVG; `None` for pictures and clouds of points, which are larger as drawings."""
-    if any(image.get_array().ndim == 3 for axis in figure.axes for image in axis.images):
-        return None  # drawn and thrown away, they would take most of a cell's time
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return buffer.getvalue() if buffer.tell() < LARGEST_SVG else None
 
 
 def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
