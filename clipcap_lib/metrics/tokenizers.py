@@ -83,11 +83,15 @@ def _chinese(text: str) -> str:
 def cutter():
     """jieba with its dictionary read, which takes a second."""
     import logging
+    import marshal
     import warnings
+    from types import SimpleNamespace
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # it still asks for pkg_resources
         import jieba
 
+    # The library asks the file for each of half a million words by itself: at once takes a third of the time.
+    jieba.marshal = SimpleNamespace(load=lambda file: marshal.loads(file.read()), dump=marshal.dump)
     jieba.setLogLevel(logging.WARNING)
     jieba.initialize()
     return jieba
