@@ -106,8 +106,11 @@ def _where(package: str) -> dict[str, str]:
     """The table of public names in a package's `__init__.py`; empty for what has none."""
     top, *parts = package.split(".")
     file = PACKAGE.joinpath(*parts, "__init__.py")
-    if top != PACKAGE.name or not file.is_file():
-        return {}
+    return _public_names(file, file.stat().st_mtime_ns) if top == PACKAGE.name and file.is_file() else {}
+
+
+@cache
+def _public_names(file: Path, modified: int) -> dict[str, str]:
     for node in _parsed(file.read_text(encoding="utf-8")).body:
         match node:
             case ast.Assign(targets=[ast.Name(id="_WHERE")], value=value):
