@@ -5,7 +5,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from importlib import metadata
@@ -28,11 +27,11 @@ from clipcap_lib.decoding.strategies import (
     options,
     parse_strategy,
 )
-from clipcap_lib.files import InUseError, claim
+from clipcap_lib.files import InUseError, claim, write_json
 from clipcap_lib.images import open_picture
-from clipcap_lib.runner.doctor import Finding, check_environment, check_experiment
+from clipcap_lib.project import enter_project
 from clipcap_lib.runner.experiment import Experiment, ExperimentError, find_experiment, load_experiment
-from clipcap_lib.runs import enter_project, write_json
+from clipcap_lib.runner.importing import importing
 from clipcap_lib.settings import Language
 
 if TYPE_CHECKING:
@@ -43,7 +42,8 @@ if TYPE_CHECKING:
     from clipcap_lib.analysis.unlike import SeenPictures
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
-    from clipcap_lib.runner.pipeline import Outcome
+    from clipcap_lib.runner.doctor import Finding
+    from clipcap_lib.runner.pipeline import Job, Outcome
 
 # jsonschema, which reads notebooks, would spend three seconds on grammars of addresses that no notebook asks for.
 sys.modules["rfc3987_syntax"] = None
@@ -124,10 +124,9 @@ def run(
     # Here, because what executes notebooks takes a second to import, and no other command needs it.
     from clipcap_lib.runner.devices import Devices, visible_devices
     from clipcap_lib.runner.parameter_cells import ParameterError
-    from clipcap_lib.runner.pipeline import is_fresh, local_engine, plan_jobs
+    from clipcap_lib.runner.pipeline import EngineError, is_fresh, local_engine, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
-    from clipcap_lib.runner.ray_engine import EngineError, ray_engine
-    from clipcap_lib.runner.warm_kernels import use_warm_kernels, warm_process
+    from clipcap_lib.runner.warm_kernels import use_warm_kernels
 
     console = Console()
     _refuse_what_does_not_go_together(engine, address, workers)
@@ -139,49 +138,53 @@ def run(
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()
-        # What needs torch is done by a process that has imported it; by this one where nothing is executed here.
-        with warm_process() as warm:
-            with console.status("checking files and models") if console.is_terminal else nullcontext():
-                missing = warm.submit(_missing, settings, fresh, engine is EngineName.local).result()
-            _refuse_what_cannot_run(console, settings, missing)
-            claimed = claimed or _claim(reports, settings.name)
-            if engine is EngineName.ray and not fresh:
-                executing = ray_engine(reports, address or "local")
-            else:
-                executing = nullcontext(local_engine(workers, Devices(warm.submit(visible_devices).result())))
-            warm.submit(_get_ready_to_report)  # while notebooks run
-            with executing as executes:
-                outcomes = run_with_board(console, jobs, workers, executes)
-            failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-            for outcome in failed:
-                _complain(f"{outcome.job.name}: {outcome.error}")
-            try:
-                alarms, page = _reported(warm.submit(_report, settings, outcomes, reports), reports)
-            finally:
-                claimed.release()
+        with importing(), console.status("checking files and models") if console.is_terminal else nullcontext():
+            missing = _missing(settings, fresh, engine is EngineName.local)
+        _refuse_what_cannot_run(console, settings, missing)
+        _get_ready(jobs)
+        claimed = claimed or _claim(reports, settings.name)
+        if engine is EngineName.ray and not fresh:
+            from clipcap_lib.runner.ray_engine import ray_engine
+
+            executing = ray_engine(reports, address or "local")
+        else:
+            executing = nullcontext(local_engine(workers, Devices(visible_devices())))
+        with executing as executes:
+            outcomes = run_with_board(console, jobs, workers, executes)
+        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        for outcome in failed:
+            _complain(f"{outcome.job.name}: {outcome.error}")
+        try:
+            alarms, page = _report(settings, outcomes, reports)
+        finally:
+            claimed.release()
     for alarm in alarms:
         _warn(f"alarm: {alarm}")
     typer.echo(f"report: {page}")
     raise typer.Exit(1 if failed else 0)
 
 
-def _get_ready_to_report() -> None:
-    from clipcap_lib.reporting.report import get_ready
+def _get_ready(jobs: list["Job"]) -> None:
+    """Do what takes seconds and can be done while the server of kernels imports."""
+    from clipcap_lib.runner.pipeline import job_hash
 
-    get_ready()
+    with importing():
+        for job in jobs:
+            job_hash(job)
+        from clipcap_lib.reporting.report import get_ready
+
+        get_ready()
 
 
 def _report(settings: Experiment, outcomes: list["Outcome"], reports: Path) -> tuple[list[str], Path]:
-    """What was found to doubt in the runs, and the report's page, written."""
+    """What was found to doubt in the runs, and the report's page, written.
+
+    Exits with 1 on a full disk, for instance: runs are kept, the page can be written again.
+    """
     from clipcap_lib.reporting.report import alarms, write_report
 
-    return alarms(outcomes), write_report(settings, outcomes, reports)
-
-
-def _reported(report: Future[tuple[list[str], Path]], reports: Path) -> tuple[list[str], Path]:
-    """What `_report` gives; exits with 1 on a full disk, for instance: runs are kept, the page can be written again."""
     try:
-        return report.result()
+        return alarms(outcomes), write_report(settings, outcomes, reports)
     except OSError as error:
         _complain(f"{reports}: the report could not be written: {error}; what was executed is kept: run it again")
         raise typer.Exit(1) from None
@@ -207,12 +210,14 @@ def _claim(reports: Path, name: str) -> "FileLock":
     return claim(reports / name)
 
 
-def _missing(settings: Experiment, tried: bool, here: bool) -> list[Finding]:
+def _missing(settings: Experiment, tried: bool, here: bool) -> list["Finding"]:
+    from clipcap_lib.runner.doctor import check_environment, check_experiment
+
     found = check_environment() + check_experiment(settings, tried, here)
     return [finding for finding in found if finding.state == "missing"]
 
 
-def _refuse_what_cannot_run(console: Console, settings: Experiment, missing: list[Finding]) -> None:
+def _refuse_what_cannot_run(console: Console, settings: Experiment, missing: list["Finding"]) -> None:
     if missing:
         _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
@@ -255,6 +260,8 @@ def doctor(
     experiment: Annotated[Path | None, typer.Argument(help="an experiment by name, or a file of your own")] = None,
 ) -> None:
     """Say what this machine has of what is needed, and where to get the rest; exit code 0: ready, 1: not."""
+    from clipcap_lib.runner.doctor import check_environment, check_experiment
+
     console = Console()
     path = find_experiment(experiment) if experiment else None
     _enter_project(path or Path())
@@ -266,7 +273,7 @@ def doctor(
     raise typer.Exit(1 if missing else 0)
 
 
-def _findings(found: list[Finding]) -> Table:
+def _findings(found: list["Finding"]) -> Table:
     signs = {"ready": "[green]✓", "missing": "[red]✗", "optional": "[yellow]–"}
     table = Table("", "what", Column("found, or what to do", overflow="fold"), box=None, pad_edge=False)
     for finding in found:

@@ -1,8 +1,5 @@
 """The run folder: what a run leaves behind, where it came from, and how it is read back."""
 
-import json
-import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from clipcap_lib.files import replacing
+from clipcap_lib.files import read_json
 
 
 @dataclass(frozen=True)
@@ -42,26 +39,6 @@ def loss_curve(history: pd.DataFrame, split: str) -> pd.DataFrame:
     return history[(history["split"] == split) & (history["metric"] == "loss")]
 
 
-def find_project(*places: Path) -> Path:
-    """The top folder of the project that one of these places lies in, the first that does, or this library's source.
-
-    Raises `FileNotFoundError` where there is none.
-    """
-    for place in (*(path.absolute() for path in places), Path(__file__)):
-        for folder in (place, *place.parents):
-            if (folder / "notebooks" / "experiments").is_dir():
-                return folder
-    where = Path.cwd()
-    raise FileNotFoundError(f"{where} is not inside the workbench: `cd` into your clone, which holds notebooks/")
-
-
-def enter_project(*named: Path) -> Path:
-    """Make the top folder of the project that one is in, or else of what was `named`, the current one; return it."""
-    folder = find_project(Path.cwd(), *named)
-    os.chdir(folder)
-    return folder
-
-
 def listed(value: Any) -> list[Any]:
     """The items of a notebook's list parameter, which plain papermill gives as text: `greedy`, or `["a", "b"]`."""
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -76,29 +53,6 @@ def run_folders(value: Any) -> list[str]:
     """The run folders that a notebook's `runs` names; the folder of an experiment stands for its finished runs."""
     named = [Path(folder) for folder in listed(value)]
     return [run.as_posix() for folder in named for run in (finished_in(folder / "runs") or [folder])]
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON whole or not at all; NaN and infinity become null, for JSON has no word for them."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _finite(content: Any) -> Any:
-    match content:
-        case dict():
-            return {key: _finite(value) for key, value in content.items()}
-        case list() | tuple():
-            return [_finite(value) for value in content]
-        case float() if not math.isfinite(content):
-            return None
-    return content
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def finished_in(folder: Path) -> list[Path]:

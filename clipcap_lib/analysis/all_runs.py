@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from clipcap_lib.analysis.limits import SETTINGS
-from clipcap_lib.runs import finished_in, read_json
+from clipcap_lib.files import read_json
+from clipcap_lib.runs import finished_in
 from clipcap_lib.system import nearest
 
 FIRST = ["experiment", "run", "mapping", "tuning", "seed"]

@@ -18,7 +18,7 @@ from torch import Tensor
 from clipcap_lib.corpus.corpus import VECTORS, PreparedCorpus
 from clipcap_lib.corpus.features import corpus_features, taken
 from clipcap_lib.encoders import Encoder
-from clipcap_lib.runs import read_json
+from clipcap_lib.files import read_json
 from clipcap_lib.wording import say
 
 COMPARED = 10_000  # training pictures that others are compared with, at most

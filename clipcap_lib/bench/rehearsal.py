@@ -39,11 +39,11 @@ from clipcap_lib.features import Features
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
 from clipcap_lib.openai_clip import CLIP
 from clipcap_lib.packing import tokenize_captions
+from clipcap_lib.project import enter_project
 from clipcap_lib.provenance.record import set_threads
 from clipcap_lib.reporting.report import write_report
 from clipcap_lib.runner.experiment import EXPERIMENTS, Experiment, load_experiment
 from clipcap_lib.runner.pipeline import plan_jobs, run_jobs
-from clipcap_lib.runs import enter_project
 from clipcap_lib.system import autocast, no_progress_bars
 from clipcap_lib.training import dev_loss
 

@@ -21,10 +21,9 @@ from clipcap_lib.distributed import launch
 from clipcap_lib.distributed.handover import hand_over
 from clipcap_lib.distributed.parts import PartTrainer
 from clipcap_lib.distributed.ranks import MARK
-from clipcap_lib.files import claimed
+from clipcap_lib.files import claimed, read_json
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.provenance.sources import PACKAGE
-from clipcap_lib.runs import read_json
 from clipcap_lib.settings import TrainingSettings
 from clipcap_lib.training import KERNEL_ENDS, Progress, Trainer
 

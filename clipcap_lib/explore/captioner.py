@@ -18,10 +18,12 @@ from clipcap_lib.decoding.decode import STANDARD, Caption, Constraints, decode, 
 from clipcap_lib.decoding.reranking import Utility
 from clipcap_lib.decoding.strategies import BestOfN, Magic, MinimumBayesRisk, Strategy, parse_strategy
 from clipcap_lib.encoders import Encoder, load_encoder
+from clipcap_lib.files import read_json
 from clipcap_lib.images import open_picture
 from clipcap_lib.metrics.reference import training_agreement
 from clipcap_lib.model import ClipCapModel
-from clipcap_lib.runs import find_project, finished_in, read_json
+from clipcap_lib.project import find_project
+from clipcap_lib.runs import finished_in
 from clipcap_lib.settings import Data, pick
 from clipcap_lib.system import nearest
 from clipcap_lib.wording import say

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipcap_lib.files import write_json
+from clipcap_lib.project import enter_project
 from clipcap_lib.provenance.record import set_threads
 from clipcap_lib.reporting.figures import use_style
-from clipcap_lib.runs import enter_project, write_json
 from clipcap_lib.wording import speak
 
 

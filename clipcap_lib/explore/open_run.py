@@ -7,11 +7,10 @@ from typing import Any
 from filelock import FileLock
 
 from clipcap_lib.checkpointing import clear_checkpoints
-from clipcap_lib.files import claim
+from clipcap_lib.files import claim, write_json
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.provenance.record import provenance
 from clipcap_lib.runner.experiment import adhoc_run_id
-from clipcap_lib.runs import write_json
 from clipcap_lib.system import chosen_precision
 from clipcap_lib.training import KERNEL_ENDS, Progress
 

@@ -13,10 +13,11 @@ from pandas.io.formats.style import Styler
 from clipcap_lib.analysis.intervals import paired_difference, pictures_to_settle
 from clipcap_lib.analysis.loss_curves import caption_scores
 from clipcap_lib.corpus.corpus import prepare_corpus
+from clipcap_lib.files import read_json
 from clipcap_lib.reporting import cards, figures
 from clipcap_lib.reporting.language import language_of_params, shared, speaking
 from clipcap_lib.reporting.page import write_page
-from clipcap_lib.runs import Run, finished_in, read_json, read_run
+from clipcap_lib.runs import Run, finished_in, read_run
 from clipcap_lib.settings import Data, pick
 from clipcap_lib.wording import say, term
 

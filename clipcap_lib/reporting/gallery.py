@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from clipcap_lib.files import replacing
+from clipcap_lib.files import read_json, replacing, write_json
 from clipcap_lib.reporting.language import language_of_report, speaking
 from clipcap_lib.reporting.notebook_html import notebook_figures
-from clipcap_lib.runs import read_json, write_json
 from clipcap_lib.wording import say
 
 FIGURES = {

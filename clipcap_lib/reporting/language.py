@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clipcap_lib.runs import read_json
+from clipcap_lib.files import read_json
 from clipcap_lib.wording import speak, spoken
 
 HTML_LANGUAGES = {"zh": "zh-CN"}

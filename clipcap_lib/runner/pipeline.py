@@ -23,14 +23,12 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import Dict
 from traitlets.config import Config
 
-from clipcap_lib.digests import MANIFEST
-from clipcap_lib.files import replacing
+from clipcap_lib.files import read_json, replacing, write_json
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.runner.devices import Devices, visible_devices
 from clipcap_lib.runner.experiment import Experiment
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
 from clipcap_lib.runner.warm_kernels import use_warm_kernels
-from clipcap_lib.runs import read_json, write_json
 
 NOTEBOOKS = Path("notebooks")
 Status = Literal["done", "fresh", "failed", "skipped"]
@@ -96,25 +94,30 @@ class Listener:
 Engine = Callable[[list[Job], Listener], Iterator[Outcome]]
 
 
+class EngineError(RuntimeError):
+    """An engine that cannot be used, such as a cluster that does not answer; the message says what to do."""
+
+
 # --- planning ------------------------------------------------------------------------------------------------------
 
 
 def plan_jobs(experiment: Experiment, reports: Path) -> list[Job]:
     """The jobs of an experiment in an order in which each comes after those it needs.
 
-    Runs whose data and encoder are the same share the preparation of data and features.
+    Runs whose data and encoder are the same share the preparation of data and features. These two are done side by
+    side: what both read, the corpus, is prepared by the one that comes first.
     """
     folder = reports / experiment.name
-    all_threads = experiment.execution.workers * experiment.execution.threads  # nothing runs beside it
+    all_threads = experiment.execution.workers * experiment.execution.threads  # little runs beside it
     shared: dict[str, Job] = {}  # what several runs go on from, by notebook and parameters
     runs = []
     for choice in experiment.run_grid():
         own = experiment.of_run(choice)
         data = _shared_job(own, shared, folder, "01_data_preparation")
-        features = _shared_job(own, shared, folder, "02_feature_extraction", (data,), threads=all_threads)
+        features = _shared_job(own, shared, folder, "02_feature_extraction", threads=all_threads)
         given = {key: value for key, value in choice.items() if "." not in key}
         place = folder / "runs" / experiment.run_name(choice)
-        runs.append(_job(own, "03_train", place, (features,), **given))
+        runs.append(_job(own, "03_train", place, (data, features), **given))
     run_folders = [run.folder.as_posix() for run in runs]
     comparisons = (
         _job(experiment, name, folder / "notebooks" / name, tuple(runs), runs=run_folders, interactive=False)
@@ -207,6 +210,7 @@ def input_paths(parameters: dict[str, Any]) -> list[Path]:
 @cache
 def _pictures(images: str) -> str:
     from clipcap_lib.corpus.corpus import pictures_digest
+    from clipcap_lib.digests import MANIFEST
 
     # Asked for by every job and all that it needs: once a process, for a folder may hold a hundred thousand.
     try:

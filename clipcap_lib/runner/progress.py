@@ -1,10 +1,11 @@
 """The live table of `clipcap run`: notebook, cell, elapsed, last metric; below it the total and what may be left."""
 
+import csv
 import time
+from collections import deque
 from pathlib import Path
 from statistics import mean
 
-import pandas as pd
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -91,7 +92,8 @@ def last_metric(job: Job) -> str:
     """The newest line of a running job's history, in words."""
     path = partial_folder(job) / "history.csv"
     try:
-        last = pd.read_csv(path).iloc[-1]
-    except (OSError, IndexError, pd.errors.EmptyDataError, pd.errors.ParserError):
+        with path.open(newline="", encoding="utf-8") as lines:
+            last = deque(csv.DictReader(lines), 1).pop()
+        return f"step {int(last['step']):,}: {last['split']} {last['metric']} {float(last['value']):.3f}"
+    except (OSError, IndexError, TypeError, ValueError):
         return ""  # not there yet, or a line is being written this moment
-    return f"step {last['step']:,}: {last['split']} {last['metric']} {float(last['value']):.3f}"

@@ -27,6 +27,7 @@ from clipcap_lib.provenance.sources import PACKAGE
 from clipcap_lib.runner.carrying import needed_paths, pack, unpack
 from clipcap_lib.runner.pipeline import (
     Engine,
+    EngineError,
     Job,
     Listener,
     Outcome,
@@ -40,10 +41,6 @@ from clipcap_lib.system import first_line
 LEFT_BEHIND = [".git", ".venv", "__pycache__", "/reports", "/tests", "/clipcap_lib"]  # the library goes by itself
 RETRIES = 3  # of a task whose machine or process died
 HEARD_EVERY = 0.5  # seconds between looks at what tasks tell
-
-
-class EngineError(RuntimeError):
-    """A cluster that cannot be used; the message says what to do."""
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from playwright.sync_api import Locator, Page, expect
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
+from clipcap_lib.files import read_json, write_json
 from clipcap_lib.reporting.report import write_index
-from clipcap_lib.runs import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.notebooks

@@ -1,5 +1,6 @@
 """The runner on toy notebooks: strict parameters, true status, freshness, and failures that cost nothing else."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import nbformat
 import psutil
 import pytest
 
+from clipcap_lib.files import read_json
 from clipcap_lib.runner import pipeline
 from clipcap_lib.runner.devices import Devices
 from clipcap_lib.runner.experiment import find_experiment, load_experiment, run_id
@@ -24,7 +26,7 @@ from clipcap_lib.runner.pipeline import (
     plan_jobs,
     run_jobs,
 )
-from clipcap_lib.runs import finished_in, read_json
+from clipcap_lib.runs import finished_in
 
 pytestmark = pytest.mark.notebooks
 GOOD = "from pathlib import Path\nPath(output, 'result.txt').write_text(str(number))"
@@ -197,7 +199,7 @@ def test_an_unwritable_folder_is_a_clear_failure(toy, tmp_path):
     assert "reports" in outcome.error
 
 
-def test_extraction_which_runs_alone_has_the_threads_of_all_workers():
+def test_extraction_has_the_threads_of_all_workers():
     settings = load_experiment(find_experiment(Path("emoji-zh")))
     threads = {job.notebook: job.parameters.get("threads") for job in plan_jobs(settings, Path("reports"))}
     assert threads["03_train"] == settings.execution.threads
@@ -230,6 +232,12 @@ def test_kernels_have_imported_everything_and_share_nothing(toy):
                  f"assert os.getcwd() == {os.getcwd()!r}\nassert not hasattr(torch, 'left')",
                  "assert torch.randn(300, 300).mm(torch.randn(300, 300)).shape == (300, 300)")  # fmt: skip
     assert [outcome.error for outcome in run_jobs([first, second])] == [None, None]
+
+
+def test_a_forked_kernel_starts_processes_as_any_other_does(toy):
+    as_here = f"multiprocessing.get_start_method() == {multiprocessing.get_start_method()!r}"
+    how = toy("how", f"import multiprocessing\nassert {as_here}")  # or its own children would import everything anew
+    assert [outcome.error for outcome in run_jobs([how])] == [None]
 
 
 def test_a_forked_kernel_shows_figures(toy):

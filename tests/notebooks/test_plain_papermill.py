@@ -8,7 +8,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from clipcap_lib.runs import read_json
+from clipcap_lib.files import read_json
 
 pytestmark = pytest.mark.notebooks
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
 from clipcap_lib.emoji.language import captions
-from clipcap_lib.runs import read_json
+from clipcap_lib.files import read_json
 from clipcap_lib.tiny.quality import fresh_scenes
 
 pytestmark = pytest.mark.notebooks

@@ -7,8 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from clipcap_lib.files import read_json, write_json
 from clipcap_lib.reporting.runs_page import write_runs_page
-from clipcap_lib.runs import read_json, write_json
 
 pytestmark = pytest.mark.notebooks
 SERIOUS = {"serious", "critical"}

@@ -9,16 +9,17 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from clipcap_lib import runs
+from clipcap_lib import project as project_module
 from clipcap_lib.cli import app
+from clipcap_lib.files import write_json
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.runs import enter_project, write_json
+from clipcap_lib.project import enter_project
 
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
     """A folder outside every project, and a library that was not installed from a clone."""
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "site-packages/clipcap_lib/runs.py"))
+    monkeypatch.setattr(project_module, "__file__", str(tmp_path / "site-packages/clipcap_lib/project.py"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     return tmp_path / "elsewhere"
@@ -32,7 +33,7 @@ def make_project(folder: Path) -> Path:
 def test_the_project_is_the_one_one_stands_in_then_the_one_that_is_named_then_the_library_s(nowhere, monkeypatch):
     one, two, three = (make_project(nowhere / name) for name in ("one", "two", "three"))
     named = two / "reports/x/runs/y"
-    monkeypatch.setattr(runs, "__file__", str(three / "clipcap_lib/runs.py"))
+    monkeypatch.setattr(project_module, "__file__", str(three / "clipcap_lib/project.py"))
     assert enter_project() == three
     monkeypatch.chdir(nowhere)
     assert enter_project(named) == two == Path.cwd()

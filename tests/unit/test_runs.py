@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from clipcap_lib.runs import listed, read_json, read_runs, run_folders, write_json
+from clipcap_lib.files import read_json, write_json
+from clipcap_lib.runs import listed, read_runs, run_folders
 
 
 @pytest.mark.parametrize(

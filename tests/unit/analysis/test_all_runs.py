@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from clipcap_lib.analysis.all_runs import all_runs, chosen_runs
 from clipcap_lib.cli import app
-from clipcap_lib.runs import write_json
+from clipcap_lib.files import write_json
 
 
 def finished(reports, experiment, name, **params):

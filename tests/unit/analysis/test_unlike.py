@@ -16,8 +16,8 @@ from clipcap_lib.cli import app
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features, taken
 from clipcap_lib.encoders import load_encoder
+from clipcap_lib.files import write_json
 from clipcap_lib.model import ClipCapConfig, ClipCapModel
-from clipcap_lib.runs import write_json
 from clipcap_lib.settings import Data
 
 

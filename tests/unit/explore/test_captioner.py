@@ -6,7 +6,7 @@ import pytest
 
 from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.explore.captioner import Captioner
-from clipcap_lib.runs import write_json
+from clipcap_lib.files import write_json
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
+from clipcap_lib.files import read_json
 from clipcap_lib.packing import pack
 from clipcap_lib.published.checkpoints import import_checkpoint, read_checkpoint
-from clipcap_lib.runs import read_json
 
 SIZES = Sizes(clip=16, width=32, prefix=3, constants=2, layers=2, lm_layers=2, lm_heads=4)
 D, N, P = SIZES.clip, SIZES.width, SIZES.prefix

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
+from clipcap_lib.files import read_json, write_json
 from clipcap_lib.reporting import gallery
 from clipcap_lib.reporting.gallery import FIGURES, first_figure_under
-from clipcap_lib.runs import read_json, write_json
 
 ROOT = Path(__file__).parents[3]
 

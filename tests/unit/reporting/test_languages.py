@@ -15,6 +15,7 @@ from fontTools.ttLib import TTFont
 from markupsafe import Markup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from clipcap_lib.files import write_json
 from clipcap_lib.reporting import cards, charts, figures, runs_page
 from clipcap_lib.reporting.browser_words import browser_words
 from clipcap_lib.reporting.chinese_font import notebook_style, wide
@@ -25,7 +26,7 @@ from clipcap_lib.reporting.page import write_page
 from clipcap_lib.reporting.report import write_index, write_report
 from clipcap_lib.runner.experiment import load_experiment
 from clipcap_lib.runner.pipeline import Job, Outcome
-from clipcap_lib.runs import Run, write_json
+from clipcap_lib.runs import Run
 from clipcap_lib.wording import read_catalogue, say, spoken
 
 PNG = base64.b64encode(b"\x89PNG picture").decode()

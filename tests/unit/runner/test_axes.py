@@ -96,7 +96,7 @@ def test_runs_share_the_preparation_that_is_the_same(tmp_path, project, monkeypa
     assert [job.name for job in features] == ["02_feature_extraction", "02_feature_extraction-2"]
     trained = jobs_of(experiment, "03_train", project, monkeypatch)
     assert len(trained) == 8
-    assert all(job.needs[0].parameters["encoder"] == job.parameters["encoder"] for job in trained)
+    assert all(job.needs[1].parameters["encoder"] == job.parameters["encoder"] for job in trained)
     assert len({job.folder for job in trained}) == 8
 
 

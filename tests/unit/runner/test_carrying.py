@@ -35,7 +35,8 @@ def test_a_job_needs_results_and_the_files_it_names(project, monkeypatch):
     data, _, run, *_, results = plan_jobs(load_experiment(find_experiment(Path("emoji-tiny"))), Path("reports"))
     models = [Path("data/models/tiny-clip.pt"), Path("data/models/tiny-gpt2-zh")]
     assert needed_paths(data) == []
-    assert needed_paths(run) == [Path("reports/emoji-tiny/notebooks/02_feature_extraction"), *models]
+    shared = [Path("reports/emoji-tiny/notebooks") / name for name in ("01_data_preparation", "02_feature_extraction")]
+    assert needed_paths(run) == [*shared, *models]
     assert {path.parent.name for path in needed_paths(results) if path not in models} == {"runs"}
     own = run.parameters | {"images": "notebooks", "captions_file": str((project / "README.md").absolute())}
     named = needed_paths(type(run)(run.notebook, run.folder, own))

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
-from clipcap_lib.runner.ray_engine import EngineError, ray_engine
+from clipcap_lib.runner.pipeline import EngineError
+from clipcap_lib.runner.ray_engine import ray_engine
 
 
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path):
