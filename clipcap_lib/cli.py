@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
     from clipcap_lib.runner.doctor import Finding
-    from clipcap_lib.runner.pipeline import Job, Outcome
+    from clipcap_lib.runner.pipeline import Engine, Job, Outcome
 
 # jsonschema, which reads notebooks, would spend three seconds on grammars of addresses that no notebook asks for.
 sys.modules["rfc3987_syntax"] = None
@@ -121,14 +121,12 @@ def run(
     ] = None,
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
-    # Here, because what executes notebooks takes a second to import, and no other command needs it.
-    from clipcap_lib.runner.devices import Devices, visible_devices
+    # Here, because what executes notebooks takes half a second to import, and no other command needs it.
     from clipcap_lib.runner.parameter_cells import ParameterError
-    from clipcap_lib.runner.pipeline import EngineError, is_fresh, local_engine, plan_jobs
+    from clipcap_lib.runner.pipeline import EngineError, is_fresh, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
     from clipcap_lib.runner.warm_kernels import use_warm_kernels
 
-    console = Console()
     _refuse_what_does_not_go_together(engine, address, workers)
     experiment = find_experiment(experiment)
     _enter_project(experiment)
@@ -136,24 +134,16 @@ def run(
         settings = load_experiment(experiment, overrides or (), name)
         jobs, workers = plan_jobs(settings, reports), workers or settings.execution.workers
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
-        if not (fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
+        if not (all_fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()
-        with importing(), console.status("checking files and models") if console.is_terminal else nullcontext():
-            missing = _missing(settings, fresh, engine is EngineName.local)
-        _refuse_what_cannot_run(console, settings, missing)
+        _refuse_what_cannot_run(settings, all_fresh, engine)
         _get_ready(jobs)
         claimed = claimed or _claim(reports, settings.name)
-        if engine is EngineName.ray and not fresh:
-            from clipcap_lib.runner.ray_engine import ray_engine
-
-            executing = ray_engine(reports, address or "local")
-        else:
-            executing = nullcontext(local_engine(workers, Devices(visible_devices())))
-        with executing as executes:
-            outcomes = run_with_board(console, jobs, workers, executes)
-        failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-        for outcome in failed:
-            _complain(f"{outcome.job.name}: {outcome.error}")
+        with _engine(EngineName.local if all_fresh else engine, reports, workers, address) as executes:
+            outcomes = run_with_board(Console(), jobs, workers, executes)
+        for outcome in outcomes:
+            if outcome.status == "failed":
+                _complain(f"{outcome.job.name}: {outcome.error}")
         try:
             alarms, page = _report(settings, outcomes, reports)
         finally:
@@ -161,7 +151,18 @@ def run(
     for alarm in alarms:
         _warn(f"alarm: {alarm}")
     typer.echo(f"report: {page}")
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
+
+
+def _engine(name: EngineName, reports: Path, workers: int, address: str | None) -> AbstractContextManager["Engine"]:
+    from clipcap_lib.runner.devices import Devices, visible_devices
+    from clipcap_lib.runner.pipeline import local_engine
+
+    if name is EngineName.local:
+        return nullcontext(local_engine(workers, Devices(visible_devices())))
+    from clipcap_lib.runner.ray_engine import ray_engine
+
+    return ray_engine(reports, address or "local")
 
 
 def _get_ready(jobs: list["Job"]) -> None:
@@ -210,15 +211,14 @@ def _claim(reports: Path, name: str) -> "FileLock":
     return claim(reports / name)
 
 
-def _missing(settings: Experiment, tried: bool, here: bool) -> list["Finding"]:
+def _refuse_what_cannot_run(settings: Experiment, tried: bool, engine: EngineName) -> None:
+    """Exit with 2 where files, models or settings do not allow it; `tried`: models have been read before."""
     from clipcap_lib.runner.doctor import check_environment, check_experiment
 
-    found = check_environment() + check_experiment(settings, tried, here)
-    return [finding for finding in found if finding.state == "missing"]
-
-
-def _refuse_what_cannot_run(console: Console, settings: Experiment, missing: list["Finding"]) -> None:
-    if missing:
+    console = Console()
+    with importing(), console.status("checking files and models") if console.is_terminal else nullcontext():
+        found = check_environment() + check_experiment(settings, tried, engine is EngineName.local)
+    if missing := [finding for finding in found if finding.state == "missing"]:
         _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
         raise typer.Exit(2)
