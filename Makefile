@@ -38,8 +38,9 @@ $(STAMP): requirements.lock pyproject.toml
 report: $(STAMP) ## run the default experiment and render reports/emoji-zh
 	$(VENV_BIN)/clipcap run emoji-zh
 
+# What takes longest comes first, or one core would end with it alone.
 test: $(STAMP) ## run the unit and notebook tests
-	$(VENV_BIN)/pytest tests/unit tests/notebooks
+	$(VENV_BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder tests/notebooks tests/unit
 
 slow: $(STAMP) ## run the slow tests: published checkpoints at their real sizes
 	$(VENV_BIN)/pytest -m slow tests/slow

@@ -17,6 +17,12 @@ WORDS = list("猫狗车草地上有一只两辆在的左右边，")
 CLIP_SIZE = 16
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one core, where tests run on several, a file's tests, and all that look at the one tiny report."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("report" if "reports" in item.fixturenames else item.path.name))
+
+
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> str:
     """Every device a captioner works on."""

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 from IPython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
-from matplotlib_inline.config import InlineBackend
 
 from clipcap_lib.reporting.figure_data import figure_data
 
@@ -20,6 +19,8 @@ DIGITS = 6  # of the numbers beside a figure: more than it shows
 def show_figures_in_all_formats() -> None:
     """Let the notebook that calls this show each figure by `mime_bundle`; elsewhere do nothing."""
     if shell := get_ipython():
+        from matplotlib_inline.config import InlineBackend  # here: when it is imported it looks for the kernel
+
         # matplotlib's own picture would be made beside this one.
         InlineBackend.instance(parent=shell).figure_formats = set()
         shell.display_formatter.mimebundle_formatter.for_type(Figure, mime_bundle)
