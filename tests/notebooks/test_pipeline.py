@@ -250,7 +250,8 @@ def test_a_forked_kernel_shows_figures(toy):
 def test_a_kernel_ends_with_the_command_that_started_it(toy, tmp_path):
     toy("long", f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))", "time.sleep(600)")
     (tmp_path / "caller.py").write_text(
-        "from pathlib import Path\nfrom clipcap_lib.runner import pipeline\n"
+        "import multiprocessing\nfrom pathlib import Path\nfrom clipcap_lib.runner import pipeline\n"
+        "multiprocessing.set_forkserver_preload = lambda modules: None\n"  # this kernel needs nothing of it
         f"here = Path({str(tmp_path)!r})\npipeline.NOTEBOOKS = here\n"
         "pipeline.run_jobs([pipeline.Job('long', here / 'reports' / 'long', {})])"
     )
