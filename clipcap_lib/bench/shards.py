@@ -143,7 +143,7 @@ def curve(table: pd.DataFrame) -> Figure:
         sns.lineplot(
             table, x="pictures", y=column, hue="stage", palette=CYCLE[:2], marker="o", ax=axis, legend=column == "rate"
         )
-        axis.set(title=title, xlabel=say("pictures"), ylabel="", ylim=(0, None))
+        axis.set(title=title, xlabel=say("pictures"), ylabel="", ylim=(0, 1.08 * table[column].max()))
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.tick_params("x", rotation=30)
