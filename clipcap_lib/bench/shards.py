@@ -147,7 +147,9 @@ def curve(table: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.tick_params("x", rotation=30)
-    figure.axes[0].legend(title=None)
+    lines = figure.axes[0].get_legend_handles_labels()
+    figure.axes[0].get_legend().remove()
+    figure.legend(*lines, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
