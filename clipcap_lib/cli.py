@@ -136,8 +136,8 @@ def run(
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         if not (all_fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()
-        _refuse_what_cannot_run(settings, all_fresh, engine)
         _get_ready(jobs)
+        _refuse_what_cannot_run(settings, all_fresh, engine)
         claimed = claimed or _claim(reports, settings.name)
         with _engine(EngineName.local if all_fresh else engine, reports, workers, address) as executes:
             outcomes = run_with_board(Console(), jobs, workers, executes)
@@ -213,15 +213,21 @@ def _claim(reports: Path, name: str) -> "FileLock":
 
 def _refuse_what_cannot_run(settings: Experiment, tried: bool, engine: EngineName) -> None:
     """Exit with 2 where files, models or settings do not allow it; `tried`: models have been read before."""
-    from clipcap_lib.runner.doctor import check_environment, check_experiment
+    from clipcap_lib.runner.warm_kernels import warm_process
 
     console = Console()
-    with importing(), console.status("checking files and models") if console.is_terminal else nullcontext():
-        found = check_environment() + check_experiment(settings, tried, engine is EngineName.local)
+    with warm_process() as warm, console.status("checking files and models") if console.is_terminal else nullcontext():
+        found = warm.submit(_found, settings, tried, engine is EngineName.local).result()
     if missing := [finding for finding in found if finding.state == "missing"]:
         _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))
         raise typer.Exit(2)
+
+
+def _found(settings: Experiment, tried: bool, here: bool) -> list["Finding"]:
+    from clipcap_lib.runner.doctor import check_environment, check_experiment
+
+    return check_environment() + check_experiment(settings, tried, here)
 
 
 @app.command()

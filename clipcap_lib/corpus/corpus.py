@@ -20,7 +20,7 @@ from clipcap_lib.emoji.scenes import read_scenes, write_corpus
 from clipcap_lib.files import write_once
 from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.published.clip_retrieval import read_embedding_folder
-from clipcap_lib.published.embeddings import PublishedEmbeddings, read_embedding_pickle
+from clipcap_lib.published.embeddings import PublishedEmbeddings
 from clipcap_lib.settings import SHARD, Data, pick
 
 SCENE_SPLITS = {
@@ -209,4 +209,6 @@ def _embeddings(file: Path) -> PublishedEmbeddings:
         return read_embedding_folder(file)
     if file.suffix != ".pkl":
         raise ValueError(f"{file} brings captions and no embeddings; name the pictures under `images`")
+    from clipcap_lib.published.embedding_pickles import read_embedding_pickle  # it imports torch, which takes seconds
+
     return read_embedding_pickle(file)

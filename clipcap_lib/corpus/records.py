@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipcap_lib.corpus.text_files import read_text
-from clipcap_lib.published.embeddings import read_embedding_pickle
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".pkl")
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -68,7 +67,7 @@ def read_records(path: Path, kind: str, to_score: bool = False) -> pd.DataFrame:
         ".json": lambda: _whole_characters(_json(path, to_score)),
         ".jsonl": lambda: _whole_characters(_json_lines(path, to_score)),
         ".parquet": lambda: _parquet(path),
-        ".pkl": lambda: read_embedding_pickle(path).captions,
+        ".pkl": lambda: _captions_of_pickle(path),
     }
     try:
         table = pd.DataFrame(readers[kind]())
@@ -79,6 +78,12 @@ def read_records(path: Path, kind: str, to_score: bool = False) -> pd.DataFrame:
     if table.empty:
         raise ValueError(f"{path}: expected captions, found none")
     return table
+
+
+def _captions_of_pickle(path: Path) -> pd.DataFrame:
+    from clipcap_lib.published.embedding_pickles import read_embedding_pickle  # it imports torch, which takes seconds
+
+    return read_embedding_pickle(path).captions
 
 
 def _whole_characters(rows: Iterator[dict[str, str]]) -> list[dict[str, str]]:

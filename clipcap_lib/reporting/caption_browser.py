@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from clipcap_lib.analysis.accuracy import split_names
 from clipcap_lib.analysis.limits import LimitsStudy
+from clipcap_lib.corpus.corpus import PreparedCorpus, load_corpus
 from clipcap_lib.emoji.attributes import ATTRIBUTES
 from clipcap_lib.emoji.language import score_caption
 from clipcap_lib.files import replacing
@@ -23,9 +24,6 @@ from clipcap_lib.reporting.browser_words import browser_words
 from clipcap_lib.reporting.cards import caption_parts, wrong_attributes
 from clipcap_lib.runs import Run
 from clipcap_lib.settings import Data, pick
-
-if TYPE_CHECKING:
-    from clipcap_lib.corpus.corpus import PreparedCorpus
 
 MOST_RUNS = 12
 PLAIN = 20  # pictures that are shown where scripts are off
@@ -118,10 +116,8 @@ def _strategies_of(best: Run, decoding: Path | None) -> Iterator[Voice]:
 # --- what they say of each picture ---------------------------------------------------------------------------------
 
 
-def _corpora(runs: list[Run]) -> tuple[dict[Path, "PreparedCorpus"], str | None]:
+def _corpora(runs: list[Run]) -> tuple[dict[Path, PreparedCorpus], str | None]:
     """The corpus of each run by its folder, each corpus read once, and why one cannot be read, if so."""
-    from clipcap_lib.corpus.corpus import load_corpus  # it imports torch, which a report without runs does not need
-
     loaded, found, problem = {}, {}, None
     for run in runs:
         settings = pick(Data, run.params).model_dump_json()
@@ -132,7 +128,7 @@ def _corpora(runs: list[Run]) -> tuple[dict[Path, "PreparedCorpus"], str | None]
     return found, problem
 
 
-def _pictures(voices: list[Voice], corpora: dict[Path, "PreparedCorpus"]) -> Pictures:
+def _pictures(voices: list[Voice], corpora: dict[Path, PreparedCorpus]) -> Pictures:
     pictures: Pictures = {}
     references = {folder: corpus.references() for folder, corpus in corpora.items()}
     for number, voice in enumerate(voices):

@@ -1,4 +1,4 @@
-"""Kernels forked from a process that has imported everything: a notebook begins in a tenth of a second, not in ten.
+"""Processes forked from one that has imported everything: a notebook begins in a tenth of a second, not in ten.
 
 The process is the `forkserver` of multiprocessing. It has no threads of its own, so that what is forked from it works;
 it ends with the process that started it, and so do its kernels.
@@ -11,8 +11,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import EntryPoint
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -53,12 +55,46 @@ def use_warm_kernels() -> None:
         os.environ.pop(key, None)  # two threads may be here
 
 
+@contextmanager
+def warm_process() -> Iterator[Executor]:
+    """One process, forked as the kernels are, for calls that need what takes ten seconds to import.
+
+    Without the server of `use_warm_kernels` the calls are made by this process.
+    """
+    if KernelProvisionerFactory.instance().default_provisioner_name != NAME:
+        with ThreadPoolExecutor(1) as here:
+            yield here
+        return
+    forks = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(1, forks, _end_quietly) as process:
+        with _without_main():
+            process.submit(int).result()  # begins it
+        yield process
+
+
+def _end_quietly() -> None:
+    """Let this process end when it is interrupted, or when the one that asked for it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _start_processes_as_always()
+    _when_caller_ends(partial(os._exit, 1))
+
+
 def _start_processes_as_always() -> None:
     """Let what this process starts, such as the workers of a DataLoader, not come from a server of its own.
 
     That would import everything once more, for ten seconds.
     """
     multiprocessing.set_start_method(None, force=True)
+
+
+def _when_caller_ends(end: Callable[[], None]) -> None:
+    """Call `end` when the process that asked for this one is gone."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        end()
+
+    Thread(target=wait, daemon=True).start()
 
 
 class WarmProvisioner(LocalProvisioner):
@@ -138,7 +174,7 @@ def _run(argv: list[str], cwd: str | None, env: dict[str, str], tells: Connectio
     os.environ.clear()
     os.environ.update(env | {"JPY_PARENT_PID": str(os.getppid())})
     _start_processes_as_always()
-    Thread(target=_end_with_caller, daemon=True).start()
+    _when_caller_ends(partial(os.killpg, 0, signal.SIGKILL))  # this kernel, and what it started
     os.chdir(cwd or os.getcwd())
     try:
         kernel = IPKernelApp.instance()
@@ -157,9 +193,3 @@ def _initialize(kernel: "IPKernelApp", argv: list[str], tells: Connection) -> No
         tells.send(f"{type(error).__name__}: {error}")
         os._exit(1)
     tells.send(None)
-
-
-def _end_with_caller() -> None:
-    """When the process that asked for this kernel is gone, end it and what it started."""
-    multiprocessing.parent_process().join()
-    os.killpg(0, signal.SIGKILL)

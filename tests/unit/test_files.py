@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,7 @@ def test_a_full_disk_while_the_report_is_written_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr("clipcap_lib.runner.progress.run_with_board", lambda *a: [])
     monkeypatch.setattr("clipcap_lib.runner.warm_kernels.use_warm_kernels", lambda: None)
+    monkeypatch.setattr("clipcap_lib.runner.warm_kernels.warm_process", lambda: ThreadPoolExecutor(1))  # here
     monkeypatch.setattr(Path, "write_text", lambda self, *a, **k: full(self) if "html" in self.name else None)
     result = CliRunner().invoke(cli.app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
     assert result.exit_code == 1

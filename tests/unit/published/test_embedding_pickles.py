@@ -11,7 +11,7 @@ from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.corpus.features import corpus_features
 from clipcap_lib.corpus.readers import read_captions
 from clipcap_lib.encoders import load_encoder
-from clipcap_lib.published.embeddings import read_embedding_pickle
+from clipcap_lib.published.embedding_pickles import read_embedding_pickle
 from clipcap_lib.settings import Data
 
 D = 512
