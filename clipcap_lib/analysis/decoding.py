@@ -114,8 +114,8 @@ def try_strategy(study: DecodingStudy, strategy: str) -> StrategyResult:
 
 
 def compare_strategies(study: DecodingStudy, strategies: Sequence[str]) -> dict[str, StrategyResult]:
-    """Try each strategy on the same images; the first once more before, as the first pass pays for what all share."""
-    try_strategy(study, strategies[0])
+    """Try each strategy on the same images; one pass is made before, for the first pays for what all share."""
+    _caption(study, strategies[0])
     return {strategy: try_strategy(study, strategy) for strategy in strategies}
 
 
