@@ -122,11 +122,13 @@ def run(
 ) -> None:
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what executes notebooks takes half a second to import, and no other command needs it.
+    from clipcap_lib.runner.devices import Devices, visible_devices
     from clipcap_lib.runner.parameter_cells import ParameterError
-    from clipcap_lib.runner.pipeline import EngineError, is_fresh, plan_jobs
+    from clipcap_lib.runner.pipeline import EngineError, is_fresh, local_engine, plan_jobs
     from clipcap_lib.runner.progress import run_with_board
-    from clipcap_lib.runner.warm_kernels import use_warm_kernels
+    from clipcap_lib.runner.warm_kernels import use_warm_kernels, warm_process
 
+    console = Console()
     _refuse_what_does_not_go_together(engine, address, workers)
     experiment = find_experiment(experiment)
     _enter_project(experiment)
@@ -136,11 +138,16 @@ def run(
         claimed = _claim(reports, settings.name) if reports.is_dir() else None  # before checks that take seconds
         if not (all_fresh := all(map(is_fresh, jobs))) and engine is EngineName.local:
             use_warm_kernels()
-        _get_ready(jobs)
-        _refuse_what_cannot_run(settings, all_fresh, engine)
+        with console.status("checking files and models") if console.is_terminal else nullcontext():
+            _get_ready(jobs)
+            with warm_process() as warm:  # this one need not import torch
+                found = warm.submit(_found, settings, all_fresh, engine is EngineName.local).result()
+                devices = Devices(warm.submit(visible_devices).result())
+        _refuse_what_cannot_run(console, settings, found)
         claimed = claimed or _claim(reports, settings.name)
-        with _engine(EngineName.local if all_fresh else engine, reports, workers, address) as executes:
-            outcomes = run_with_board(Console(), jobs, workers, executes)
+        local = local_engine(workers, devices)
+        with nullcontext(local) if all_fresh or engine is EngineName.local else _ray(reports, address) as executes:
+            outcomes = run_with_board(console, jobs, workers, executes)
         for outcome in outcomes:
             if outcome.status == "failed":
                 _complain(f"{outcome.job.name}: {outcome.error}")
@@ -154,12 +161,7 @@ def run(
     raise typer.Exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
 
 
-def _engine(name: EngineName, reports: Path, workers: int, address: str | None) -> AbstractContextManager["Engine"]:
-    from clipcap_lib.runner.devices import Devices, visible_devices
-    from clipcap_lib.runner.pipeline import local_engine
-
-    if name is EngineName.local:
-        return nullcontext(local_engine(workers, Devices(visible_devices())))
+def _ray(reports: Path, address: str | None) -> AbstractContextManager["Engine"]:
     from clipcap_lib.runner.ray_engine import ray_engine
 
     return ray_engine(reports, address or "local")
@@ -211,13 +213,8 @@ def _claim(reports: Path, name: str) -> "FileLock":
     return claim(reports / name)
 
 
-def _refuse_what_cannot_run(settings: Experiment, tried: bool, engine: EngineName) -> None:
-    """Exit with 2 where files, models or settings do not allow it; `tried`: models have been read before."""
-    from clipcap_lib.runner.warm_kernels import warm_process
-
-    console = Console()
-    with warm_process() as warm, console.status("checking files and models") if console.is_terminal else nullcontext():
-        found = warm.submit(_found, settings, tried, engine is EngineName.local).result()
+def _refuse_what_cannot_run(console: Console, settings: Experiment, found: list["Finding"]) -> None:
+    """Exit with 2 where files, models or settings do not allow it."""
     if missing := [finding for finding in found if finding.state == "missing"]:
         _complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
         console.print(_findings(missing))

@@ -18,7 +18,7 @@ from clipcap_lib.reporting.page import write_page
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
     made = corpus_of(scenes_of(40), tmp_path)
-    monkeypatch.setattr("clipcap_lib.reporting.caption_browser.load_corpus", lambda params: made)
+    monkeypatch.setattr(browser, "load_corpus", lambda params: made)
     return made
 
 
@@ -82,7 +82,9 @@ def test_strategies_are_those_of_the_best_run(corpus, report):
 def test_pictures_of_different_data_are_not_mixed_up(corpus, report, tmp_path, monkeypatch):
     (other := tmp_path / "other").mkdir()
     corpora = {0: corpus, 7: corpus_of(dict(reversed(scenes_of(8).items())), other)}
-    monkeypatch.setattr("clipcap_lib.reporting.caption_browser.load_corpus", lambda params: corpora[params["data_seed"]])
+    monkeypatch.setattr(
+        "clipcap_lib.reporting.caption_browser.load_corpus", lambda params: corpora[params["data_seed"]]
+    )
     runs = [made_up_run(corpora[seed], report / f"mlp-full-s0-data_seed={seed}", 1 + seed, 2, data_seed=seed)
             for seed in corpora]  # fmt: skip
     pictures = browser.caption_browser(report, "Made up", runs)["pictures"]
@@ -121,7 +123,7 @@ def test_a_report_without_its_corpus_or_its_runs(corpus, report, monkeypatch):
     def gone(params):
         raise FileNotFoundError("captions.csv: this file of the experiment's data section is not there")
 
-    monkeypatch.setattr("clipcap_lib.reporting.caption_browser.load_corpus", gone)
+    monkeypatch.setattr(browser, "load_corpus", gone)
     content = browser.caption_browser(report, "Made up", six_runs(corpus, report), failed=["mlp-full-s1"])
     write_page(report / "captions.html", "captions.html.j2", **content)
     page = (report / "captions.html").read_text(encoding="utf-8")
