@@ -82,9 +82,7 @@ def test_strategies_are_those_of_the_best_run(corpus, report):
 def test_pictures_of_different_data_are_not_mixed_up(corpus, report, tmp_path, monkeypatch):
     (other := tmp_path / "other").mkdir()
     corpora = {0: corpus, 7: corpus_of(dict(reversed(scenes_of(8).items())), other)}
-    monkeypatch.setattr(
-        "clipcap_lib.reporting.caption_browser.load_corpus", lambda params: corpora[params["data_seed"]]
-    )
+    monkeypatch.setattr(browser, "load_corpus", lambda params: corpora[params["data_seed"]])
     runs = [made_up_run(corpora[seed], report / f"mlp-full-s0-data_seed={seed}", 1 + seed, 2, data_seed=seed)
             for seed in corpora]  # fmt: skip
     pictures = browser.caption_browser(report, "Made up", runs)["pictures"]
