@@ -22,7 +22,7 @@ def write_made_up(pictures: int, folder: Path) -> Path:
     runs = six_runs(corpus, folder)
     keep_captions(str(folder), runs[-1].captions.head(5).assign(run="greedy"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clipcap_lib.corpus.corpus.load_corpus", lambda params: corpus)
+        patch.setattr("clipcap_lib.reporting.caption_browser.load_corpus", lambda params: corpus)
         content = caption_browser(folder, "Made up", runs, decoding=folder)
     write_page(folder / "captions.html", "captions.html.j2", **content)
     return folder / "captions.html"
