@@ -1,5 +1,6 @@
 """Imports what notebooks import, for `warm_kernels` to fork from; nothing here may start a thread or touch a GPU."""
 
+import signal
 from importlib import import_module
 
 import clipcap_lib
@@ -9,6 +10,8 @@ from clipcap_lib.runner.importing import importing
 
 # Without matplotlib's inline backend: it looks for the kernel whose figures it shows when it is imported.
 KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipykernel.zmqshell", "clipcap_lib.runner.warm_kernels")
+# Ctrl-C is for the command, whose end ends this process, too; here it would leave a traceback of some import.
+interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
 with importing():
     for module in (*KERNEL, "seaborn", "scipy.stats"):
         import_module(module)
@@ -17,3 +20,4 @@ with importing():
             getattr(room, name)  # imports the module it stands in
     cutter()  # a dictionary of half a million Chinese words, which three notebooks would read each
     library_hash("from clipcap_lib.corpus import corpus")  # all notebooks ask, and find each file read
+signal.signal(signal.SIGINT, interrupted)
