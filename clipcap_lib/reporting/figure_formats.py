@@ -38,12 +38,12 @@ def _laid_out(figure: Figure) -> Iterator[Bbox]:
     """Arrange a figure once for all of its formats, which is half of the work; give where it has marks, in inches."""
     engine = figure.get_layout_engine()
     figure.draw_without_rendering()
-    with plt.rc_context({"figure.constrained_layout.use": False}):
+    with plt.rc_context({"figure.constrained_layout.use": False}):  # or `None` would stand for that engine
         figure.set_layout_engine(None)
-    try:
-        yield figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
-    finally:
-        figure.set_layout_engine(engine)
+        try:
+            yield figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+        finally:
+            figure.set_layout_engine(engine)
 
 
 def _png(figure: Figure, box: Bbox) -> str:

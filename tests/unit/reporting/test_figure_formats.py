@@ -46,6 +46,12 @@ def test_it_is_laid_out_once_and_again_when_it_has_changed(figure, monkeypatch):
     assert before["image/png"] != after["image/png"]
 
 
+def test_a_figure_that_is_not_laid_out_stays_so(figure):
+    loose = plt.figure(layout="none")
+    figure_formats.mime_bundle(loose)
+    assert loose.get_layout_engine() is None
+
+
 def test_a_figure_of_pictures_is_neither_a_drawing_nor_numbers(figure):
     pictures, axis = plt.subplots()
     axis.imshow(np.zeros((4, 4, 3)))
