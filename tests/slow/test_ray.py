@@ -1,13 +1,13 @@
 """A sweep on a Ray cluster of two nodes leaves what the same runs leave one after the other, and survives a death."""
 
 import json
-import shutil
 from contextlib import chdir
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
+from copied_project import copied
 
 from clipcap_lib.runner import ray_engine as engines
 from clipcap_lib.runner.experiment import find_experiment, load_experiment
@@ -49,13 +49,6 @@ def cluster():
         found.add_node(num_cpus=1)
         yield found
         found.shutdown()
-
-
-def copied(project: Path, place: Path) -> Path:
-    made = [path.name for path in (project / "data").iterdir() if path.name != "models"]
-    shutil.copytree(project, place, ignore=shutil.ignore_patterns(".*", "__pycache__", "reports", "tests", *made))
-    (place / REPORTS).mkdir()
-    return place
 
 
 def planned(*overrides: str) -> list[Job]:

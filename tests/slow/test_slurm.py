@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from copied_project import copied
 
 from clipcap_lib.files import read_json
 
@@ -96,10 +97,7 @@ def lines_of_the_readme(project: Path) -> str:
 
 
 def test_the_lines_of_the_readme_run_an_experiment_on_slurm(slurm, project, tmp_path):
-    made = [path.name for path in (project / "data").iterdir() if path.name != "models"]
-    clone = tmp_path / "clone"
-    shutil.copytree(project, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "reports", "tests", *made))
-    (clone / "reports").mkdir()
+    clone = copied(project, tmp_path / "clone")
     (tmp_path / "job.sh").write_text(lines_of_the_readme(project))
     told = tmp_path / "told.txt"
     command = ["sbatch", "--wait", f"--output={told}", str(tmp_path / "job.sh")]
