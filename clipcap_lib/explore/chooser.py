@@ -56,7 +56,7 @@ class PictureChooser:
     def _arrange(self) -> widgets.Widget:
         self.previous = self._button(say("previous"), "arrow-left", lambda: self._show_page(self.page - 1))
         self.next = self._button(say("next"), "arrow-right", lambda: self._show_page(self.page + 1))
-        self.random = self._button(say("random"), "random", lambda: self.choose(random.choice(self.paths.index)))
+        self.random = self._button(say("random"), "random", self.choose_another)
         row = widgets.HBox([self.previous, self.next, self.random, self.told], layout=ROW)
         return widgets.VBox([self.thumbnails, row, self.input])
 
@@ -82,6 +82,11 @@ class PictureChooser:
             place = {"number": number + 1, "count": len(self.paths), "name": html.escape(name)}
             self.told.value = say("picture {number} of {count}: {name}", **place)
             self.on_choice()
+
+    def choose_another(self) -> None:
+        """Choose a test picture by chance, another than the one that is shown."""
+        others = self.paths.index[self.paths.index != self.thumbnails.chosen]
+        self.choose(random.choice(others if len(others) else self.paths.index))
 
     def take(self, name: str, content: bytes) -> None:
         """Choose a picture of one's own by its bytes."""

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
 from clipcap_lib.runner.warm_kernels import use_warm_kernels
 
+PATIENCE = 60_000  # ms, on a machine that does much else
+expect.set_options(timeout=PATIENCE)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -44,7 +46,7 @@ def browser() -> Iterator[Browser]:
 def watched(browser) -> Iterator[tuple[Page, list[str]]]:
     """A page, and what went wrong on it: console errors, exceptions, requests to another machine."""
     page, wrong = browser.new_page(viewport={"width": 1280, "height": 1000}), []
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     own = ("file:", "data:", "blob:", "http://localhost", "ws://localhost")

@@ -198,7 +198,11 @@ const STEPS = { j: 1, ArrowDown: 1, ArrowRight: 1, k: -1, ArrowUp: -1, ArrowLeft
 
 function inField(event, field) {
   if (event.key === "Escape") field.blur();
-  if (event.key === "Enter" && field.type === "search") { event.preventDefault(); filter(); go(0); }
+  if (event.key !== "Enter" || field.type !== "search") return;
+  event.preventDefault();
+  clearTimeout(typing); // or the list would be made again, and what has the focus be lost
+  filter();
+  go(0);
 }
 
 function onPage(event) {

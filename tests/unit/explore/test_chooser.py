@@ -69,6 +69,17 @@ def test_random_opens_the_page_of_what_it_chose(chooser, monkeypatch):
     assert chooser.thumbnails.chosen in shown(chooser)
 
 
+def test_random_chooses_another_picture_than_the_one_shown(chooser):
+    chooser.paths = chooser.paths.iloc[[3, 4]]
+    click(chooser, "p03")
+    for _ in range(4):
+        chooser.random.click()
+    assert chooser.chosen == ["p03", "p04", "p03", "p04", "p03"]
+    chooser.paths = chooser.paths.iloc[:1]  # where there is no other
+    chooser.random.click()
+    assert chooser.chosen[-1] == "p03"
+
+
 def test_a_picture_of_ones_own_takes_the_place_of_the_choice_until_another_is_chosen(chooser, tmp_path):
     click(chooser, "p03")
     content = memoryview((tmp_path / "p05.png").read_bytes())
