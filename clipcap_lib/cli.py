@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from clipcap_lib.decoding.constraints import Caption
     from clipcap_lib.explore.captioner import Captioner
     from clipcap_lib.runner.doctor import Finding
-    from clipcap_lib.runner.pipeline import Engine, Job, Outcome
+    from clipcap_lib.runner.jobs import Job, Outcome
+    from clipcap_lib.runner.pipeline import Engine
 
 # jsonschema, which reads notebooks, would spend three seconds on grammars of addresses that no notebook asks for.
 sys.modules["rfc3987_syntax"] = None
@@ -123,8 +124,10 @@ def run(
     """Execute the notebooks of an experiment and render its report; what is fresh is kept."""
     # Here, because what executes notebooks takes half a second to import, and no other command needs it.
     from clipcap_lib.runner.devices import Devices, visible_devices
+    from clipcap_lib.runner.freshness import is_fresh
+    from clipcap_lib.runner.jobs import plan_jobs
     from clipcap_lib.runner.parameter_cells import ParameterError
-    from clipcap_lib.runner.pipeline import EngineError, is_fresh, local_engine, plan_jobs
+    from clipcap_lib.runner.pipeline import EngineError, local_engine
     from clipcap_lib.runner.progress import run_with_board
     from clipcap_lib.runner.warm_kernels import use_warm_kernels, warm_process
 
@@ -169,7 +172,7 @@ def _ray(reports: Path, address: str | None) -> AbstractContextManager["Engine"]
 
 def _get_ready(jobs: list["Job"]) -> None:
     """Do what takes seconds and can be done while the server of kernels imports."""
-    from clipcap_lib.runner.pipeline import job_hash
+    from clipcap_lib.runner.freshness import job_hash
 
     with importing():
         for job in jobs:
@@ -240,7 +243,8 @@ def report(
     from clipcap_lib.reporting.export import write_figures, write_pdf
     from clipcap_lib.reporting.language import language_of_report
     from clipcap_lib.reporting.report import write_report
-    from clipcap_lib.runner.pipeline import found_outcomes, plan_jobs
+    from clipcap_lib.runner.freshness import found_outcomes
+    from clipcap_lib.runner.jobs import plan_jobs
 
     experiment = find_experiment(experiment)
     _enter_project(experiment)

@@ -43,7 +43,8 @@ from clipcap_lib.project import enter_project
 from clipcap_lib.provenance.record import set_threads
 from clipcap_lib.reporting.report import write_report
 from clipcap_lib.runner.experiment import EXPERIMENTS, Experiment, load_experiment
-from clipcap_lib.runner.pipeline import plan_jobs, run_jobs
+from clipcap_lib.runner.jobs import plan_jobs
+from clipcap_lib.runner.pipeline import run_jobs
 from clipcap_lib.system import autocast, no_progress_bars
 from clipcap_lib.training import dev_loss
 

@@ -19,7 +19,7 @@ from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, cells_to_read, no
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.reporting.runs_page import write_runs_page
 from clipcap_lib.runner.experiment import Experiment
-from clipcap_lib.runner.pipeline import NOTEBOOKS, Job, Outcome, partial_folder
+from clipcap_lib.runner.jobs import Job, Outcome, notebook_file, partial_folder
 from clipcap_lib.runs import Run, loss_curve, read_run
 from clipcap_lib.settings import WITHOUT_EFFECT
 from clipcap_lib.wording import say, term
@@ -32,7 +32,7 @@ INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take anot
 def get_ready() -> None:
     """Do what takes seconds and is the same for every report, so that it can be done while notebooks run."""
     charts.script()
-    notebook_parts(NOTEBOOKS / f"{PAGES[0]}.ipynb")  # the first notebook takes a second more than others
+    notebook_parts(notebook_file(PAGES[0]))  # the first notebook takes a second more than others
 
 
 def write_report(experiment: Experiment, outcomes: list[Outcome], reports: Path) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from clipcap_lib.corpus.shards import picture_places
-from clipcap_lib.runner.pipeline import Job, input_paths
+from clipcap_lib.runner.freshness import input_paths
+from clipcap_lib.runner.jobs import Job
 
 NAME = "carried"  # of the file or folder inside an archive
 

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from clipcap_lib.runner.pipeline import Engine, Job, Listener, Outcome, partial_folder, run_jobs
+from clipcap_lib.runner.jobs import Job, Listener, Outcome, partial_folder
+from clipcap_lib.runner.pipeline import Engine, run_jobs
 
 MARKS = {"done": "[green]✓ done", "fresh": "[green]✓ kept", "failed": "[red]✗ failed", "skipped": "[yellow]– skipped"}
 

@@ -25,17 +25,9 @@ from uuid import uuid4
 from clipcap_lib.files import write_once
 from clipcap_lib.provenance.sources import PACKAGE
 from clipcap_lib.runner.carrying import needed_paths, pack, unpack
-from clipcap_lib.runner.pipeline import (
-    Engine,
-    EngineError,
-    Job,
-    Listener,
-    Outcome,
-    conclude,
-    execute,
-    failed_on_disk,
-    partial_folder,
-)
+from clipcap_lib.runner.execution import conclude, execute, failed_on_disk
+from clipcap_lib.runner.jobs import Job, Listener, Outcome, partial_folder
+from clipcap_lib.runner.pipeline import Engine, EngineError
 from clipcap_lib.system import first_line
 
 LEFT_BEHIND = [".git", ".venv", "__pycache__", "/reports", "/tests", "/clipcap_lib"]  # the library goes by itself

@@ -18,8 +18,8 @@ from clipcap_lib.cli import app
 from clipcap_lib.explore import captioner as captioning
 from clipcap_lib.files import read_json
 from clipcap_lib.reporting.notebook_html import notebook_html
+from clipcap_lib.runner.jobs import COMPARISONS, STUDY
 from clipcap_lib.runner.parameter_cells import notebook_parameters
-from clipcap_lib.runner.pipeline import COMPARISONS, STUDY
 from clipcap_lib.runs import read_runs
 
 pytestmark = pytest.mark.notebooks

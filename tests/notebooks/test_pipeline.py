@@ -13,19 +13,13 @@ import psutil
 import pytest
 
 from clipcap_lib.files import read_json
-from clipcap_lib.runner import pipeline
+from clipcap_lib.runner import execution, jobs
 from clipcap_lib.runner.devices import Devices
 from clipcap_lib.runner.experiment import find_experiment, load_experiment, run_id
+from clipcap_lib.runner.freshness import is_fresh
+from clipcap_lib.runner.jobs import Job, check_parameters, partial_folder, plan_jobs
 from clipcap_lib.runner.parameter_cells import ParameterError, notebook_parameters
-from clipcap_lib.runner.pipeline import (
-    Job,
-    check_parameters,
-    is_fresh,
-    local_engine,
-    partial_folder,
-    plan_jobs,
-    run_jobs,
-)
+from clipcap_lib.runner.pipeline import local_engine, run_jobs
 from clipcap_lib.runs import finished_in
 
 pytestmark = pytest.mark.notebooks
@@ -35,7 +29,7 @@ GOOD = "from pathlib import Path\nPath(output, 'result.txt').write_text(str(numb
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """Write toy notebooks and make jobs of them; they import nothing, so a kernel starts in a second."""
-    monkeypatch.setattr(pipeline, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(jobs, "NOTEBOOKS", tmp_path)
 
     def make(name: str, *cells: str, needs: tuple[Job, ...] = (), **parameters) -> Job:
         head = nbformat.v4.new_code_cell(
@@ -125,7 +119,7 @@ def test_a_kill_while_the_result_is_put_in_place_costs_nothing(toy, monkeypatch,
         patch.setattr(Path, "rename", dying)
         with pytest.raises(KeyboardInterrupt):
             run_jobs([job])
-    monkeypatch.setattr(pipeline.papermill, "execute_notebook", lambda *a, **k: pytest.fail("executed again"))
+    monkeypatch.setattr(execution.papermill, "execute_notebook", lambda *a, **k: pytest.fail("executed again"))
     assert [outcome.status for outcome in run_jobs([job])] == ["done"]
     assert (job.folder / "result.txt").read_text() == "2"
     assert [path.name for path in job.folder.parent.iterdir()] == ["job"]
@@ -149,7 +143,7 @@ def test_what_is_being_made_is_no_finished_run(toy):
 
 
 def test_a_kernel_that_did_not_start_gets_one_more_chance(toy, monkeypatch):
-    job, calls, execute = toy("good", GOOD), [], pipeline.papermill.execute_notebook
+    job, calls, execute = toy("good", GOOD), [], execution.papermill.execute_notebook
 
     def flaky(*arguments, **options):
         calls.append(1)
@@ -157,7 +151,7 @@ def test_a_kernel_that_did_not_start_gets_one_more_chance(toy, monkeypatch):
             raise RuntimeError("Kernel died before replying to kernel_info")
         return execute(*arguments, **options)
 
-    monkeypatch.setattr(pipeline.papermill, "execute_notebook", flaky)
+    monkeypatch.setattr(execution.papermill, "execute_notebook", flaky)
     assert [outcome.status for outcome in run_jobs([job])] == ["done"]
 
 
@@ -250,10 +244,10 @@ def test_a_forked_kernel_shows_figures(toy):
 def test_a_kernel_ends_with_the_command_that_started_it(toy, tmp_path):
     toy("long", f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))", "time.sleep(600)")
     (tmp_path / "caller.py").write_text(
-        "import multiprocessing\nfrom pathlib import Path\nfrom clipcap_lib.runner import pipeline\n"
+        "import multiprocessing\nfrom pathlib import Path\nfrom clipcap_lib.runner import jobs, pipeline\n"
         "multiprocessing.set_forkserver_preload = lambda modules: None\n"  # this kernel needs nothing of it
-        f"here = Path({str(tmp_path)!r})\npipeline.NOTEBOOKS = here\n"
-        "pipeline.run_jobs([pipeline.Job('long', here / 'reports' / 'long', {})])"
+        f"here = Path({str(tmp_path)!r})\njobs.NOTEBOOKS = here\n"
+        "pipeline.run_jobs([jobs.Job('long', here / 'reports' / 'long', {})])"
     )
     caller = subprocess.Popen([sys.executable, str(tmp_path / "caller.py")])
     assert until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 120)

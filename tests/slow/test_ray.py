@@ -11,7 +11,9 @@ from copied_project import copied
 
 from clipcap_lib.runner import ray_engine as engines
 from clipcap_lib.runner.experiment import find_experiment, load_experiment
-from clipcap_lib.runner.pipeline import Job, Listener, is_fresh, plan_jobs, run_jobs
+from clipcap_lib.runner.freshness import is_fresh
+from clipcap_lib.runner.jobs import Job, Listener, plan_jobs
+from clipcap_lib.runner.pipeline import run_jobs
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
 pytestmark = pytest.mark.slow

@@ -7,8 +7,9 @@ from PIL import Image
 from shards_of import picture, write_shards, write_tar
 
 from clipcap_lib.corpus.corpus import prepare_corpus
-from clipcap_lib.runner import pipeline
-from clipcap_lib.runner.pipeline import Job, job_hash
+from clipcap_lib.runner import freshness, jobs
+from clipcap_lib.runner.freshness import job_hash
+from clipcap_lib.runner.jobs import Job
 from clipcap_lib.settings import Data
 
 
@@ -31,7 +32,7 @@ def test_pictures_that_come_later_are_taken_in(data, tmp_path):
     for number in (4, 5):
         Image.new("RGB", (8, 8), (0, 40 * number, 0)).save(tmp_path / f"images/{number}.jpg")
     assert len(prepare_corpus(data, tmp_path).images) == 6
-    pipeline._pictures.cache_clear()  # as in another process
+    freshness._pictures.cache_clear()  # as in another process
     assert job_hash(job) != before
     whole = prepare_corpus(data, tmp_path).fingerprint
     Image.new("RGB", (64, 64)).save(tmp_path / "images/5.jpg")  # of another size, as one whose copying had broken off
@@ -65,12 +66,12 @@ def test_one_picture_under_every_name_makes_no_splits(data, tmp_path):
 
 def test_shards_that_come_later_or_are_missing_make_other_jobs(tmp_path, monkeypatch, project):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "NOTEBOOKS", project / "notebooks")
+    monkeypatch.setattr(jobs, "NOTEBOOKS", project / "notebooks")
     pattern, hashes = write_shards(Path("shards")), []
     for change in (lambda: None, lambda: None, lambda: write_tar(Path("shards/00001.tar"), {"0.jpg": picture(9)}),
                    Path("shards/00002.tar").unlink):  # fmt: skip
         change()
-        pipeline._pictures.cache_clear()  # as in another process
+        freshness._pictures.cache_clear()  # as in another process
         hashes.append(job_hash(Job("01_data_preparation", tmp_path / "job", {"images": pattern})))
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3

@@ -25,7 +25,7 @@ from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, notebook_figures,
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.reporting.report import write_index, write_report
 from clipcap_lib.runner.experiment import load_experiment
-from clipcap_lib.runner.pipeline import Job, Outcome
+from clipcap_lib.runner.jobs import Job, Outcome
 from clipcap_lib.runs import Run
 from clipcap_lib.wording import read_catalogue, say, spoken
 

@@ -5,7 +5,7 @@ import shutil
 
 from clipcap_lib.reporting.report import PAGES, QUESTIONS, write_report
 from clipcap_lib.runner.experiment import Experiment, load_experiment
-from clipcap_lib.runner.pipeline import Job, Outcome, partial_folder
+from clipcap_lib.runner.jobs import Job, Outcome, partial_folder
 from clipcap_lib.settings import Data
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clipcap_lib.runner.experiment import ExperimentError, load_experiment
-from clipcap_lib.runner.pipeline import plan_jobs
+from clipcap_lib.runner.jobs import plan_jobs
 
 FILE = """
 name: mine

@@ -7,7 +7,7 @@ import pytest
 
 from clipcap_lib.runner.carrying import needed_paths, pack, unpack
 from clipcap_lib.runner.experiment import find_experiment, load_experiment
-from clipcap_lib.runner.pipeline import Job, plan_jobs
+from clipcap_lib.runner.jobs import Job, plan_jobs
 
 
 def test_a_folder_and_a_file_arrive_as_they_were(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 
 from clipcap_lib.runner import pipeline
 from clipcap_lib.runner.devices import VISIBLE, Devices
-from clipcap_lib.runner.pipeline import Job, Listener, Outcome, local_engine, run_jobs
+from clipcap_lib.runner.jobs import Job, Listener, Outcome
+from clipcap_lib.runner.pipeline import local_engine, run_jobs
 
 
 @pytest.fixture(autouse=True)

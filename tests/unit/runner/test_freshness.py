@@ -7,7 +7,8 @@ import pytest
 
 from clipcap_lib.provenance import sources
 from clipcap_lib.runner.experiment import find_experiment, load_experiment
-from clipcap_lib.runner.pipeline import job_hash, plan_jobs
+from clipcap_lib.runner.freshness import job_hash
+from clipcap_lib.runner.jobs import plan_jobs
 
 
 @pytest.fixture

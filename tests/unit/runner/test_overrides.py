@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from clipcap_lib.cli import app
 from clipcap_lib.runner.experiment import ExperimentError, load_experiment
-from clipcap_lib.runner.pipeline import job_hash, plan_jobs
+from clipcap_lib.runner.freshness import job_hash
+from clipcap_lib.runner.jobs import plan_jobs
 
 FILE = """
 name: mine

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clipcap_lib.runner.pipeline import Job, Outcome
+from clipcap_lib.runner.jobs import Job, Outcome
 from clipcap_lib.runner.progress import Board
 
 RUNS = [Job("03_train", Path(f"runs/{number}"), {}) for number in range(4)]
