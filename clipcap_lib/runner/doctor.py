@@ -44,6 +44,11 @@ def _found(name: str, good: object, note: str, advice: str, otherwise: State = "
     return Finding(name, "ready", note) if good else Finding(name, otherwise, advice)
 
 
+def check_all(experiment: Experiment | None, tried: bool = False, here: bool = True) -> list[Finding]:
+    """The environment's findings, and those of an experiment; see `check_experiment`."""
+    return check_environment() + (check_experiment(experiment, tried, here) if experiment else [])
+
+
 # --- the environment -----------------------------------------------------------------------------------------------
 
 

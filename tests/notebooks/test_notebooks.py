@@ -13,7 +13,6 @@ from bs4 import BeautifulSoup
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from typer.testing import CliRunner
 
-from clipcap_lib import cli
 from clipcap_lib.cli import app
 from clipcap_lib.explore import captioner as captioning
 from clipcap_lib.files import read_json
@@ -146,7 +145,7 @@ def test_pictures_are_captioned_from_the_command_line(reports, monkeypatch):
     plain = caption(*pictures, "--run", str(run))
     assert plain.exit_code == 0, plain.output
     assert [line.split("\t")[0] for line in plain.output.splitlines()] == [Path(name).name for name in pictures]
-    monkeypatch.setattr(cli, "BATCH", 1)
+    monkeypatch.setattr("clipcap_lib.cli.captioning.BATCH", 1)
     assert caption(*pictures, "--run", str(run)).output == plain.output
     search = ("--strategy", "contrastive", "--k", "4", "--alpha", "0.6", "--json")
     found = [json.loads(line) for line in caption(*pictures, "--run", str(run), *search).output.splitlines()]

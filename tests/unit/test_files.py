@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from clipcap_lib import cli
+from clipcap_lib.cli import app
 from clipcap_lib.files import claim, remove_temporaries, replacing
 
 
@@ -78,7 +78,7 @@ def test_two_runs_of_one_experiment_the_second_is_refused_at_once(tmp_path):
     command = [sys.executable, "-uc", script + "; print(1); input()", tmp_path / "emoji-tiny"]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     other.stdout.readline()
-    result = CliRunner().invoke(cli.app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
+    result = CliRunner().invoke(app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
     other.kill()
     other.wait()
     assert result.exit_code == 2
@@ -94,7 +94,7 @@ def test_a_full_disk_while_the_report_is_written_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("clipcap_lib.runner.warm_kernels.use_warm_kernels", lambda: None)
     monkeypatch.setattr("clipcap_lib.runner.warm_kernels.warm_process", lambda: ThreadPoolExecutor(1))  # here
     monkeypatch.setattr(Path, "write_text", lambda self, *a, **k: full(self) if "html" in self.name else None)
-    result = CliRunner().invoke(cli.app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
+    result = CliRunner().invoke(app, ["run", "emoji-tiny", "--reports", str(tmp_path)])
     assert result.exit_code == 1
     assert "the report could not be written: [Errno 28] No space left on device" in result.output
     assert not list(tmp_path.glob("**/*.tmp"))

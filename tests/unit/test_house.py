@@ -23,7 +23,7 @@ def name(file: Path) -> str:
 
 def is_core(module: str) -> bool:
     room = module.partition("/")[0] if "/" in module else None
-    return room in CORE or (room is None and module != "cli" and not (ROOT / module).is_dir())
+    return room in CORE or (room is None and not (ROOT / module).is_dir())
 
 
 def imports(file: Path) -> set[str]:

@@ -57,7 +57,7 @@ def test_a_change_of_a_mapping_network_trains_again(library):
 
 
 def test_a_change_of_the_command_line_or_the_doctor_runs_nothing_again(library):
-    assert changed(library / "cli.py", '"""The `clipcap`', '"""This `clipcap`') == set()
+    assert changed(library / "cli/__init__.py", '"""The `clipcap`', '"""This `clipcap`') == set()
     assert changed(library / "runner/doctor.py", '"""What', '"""All that') == set()
     assert changed(library / "reporting/gallery.py", '"""The README', '"""This README') <= COMPARED
 
