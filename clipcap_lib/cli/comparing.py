@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from clipcap_lib.cli.messages import enter, markdown, readable_rows, refusing
+from clipcap_lib.cli.messages import enter, markdown, print_whole, refusing
 from clipcap_lib.settings import Language
 
 
@@ -96,7 +96,4 @@ def runs(
     elif as_markdown:
         typer.echo(markdown(table))
     else:
-        shown = Table(*table.columns, box=None, pad_edge=False)
-        for row in readable_rows(table):
-            shown.add_row(*row)
-        Console(width=max(160, Console().width)).print(shown)
+        print_whole(table)

@@ -1,13 +1,15 @@
 """What commands say beside their results: errors that end them, warnings, tables of findings and of numbers."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clipcap_lib.runner.doctor import Finding
+
+WIDEST = 10_000  # characters of a printed table
 
 
 @contextmanager
@@ -56,11 +60,24 @@ def findings_table(found: list["Finding"]) -> Table:
 
 def markdown(table: "pd.DataFrame") -> str:
     """A table as pull requests show it."""
-    rows = [table.columns, ["---"] * len(table.columns), *readable_rows(table)]
+    rows = [table.columns, ["---"] * len(table.columns), *_readable_rows(table)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def readable_rows(table: "pd.DataFrame") -> Iterator[list[str]]:
+def print_whole(table: "pd.DataFrame") -> None:
+    """Print a table with nothing cut off; in a terminal too narrow for it, in a pager that scrolls sideways."""
+    shown = Table(*(Column(str(name), no_wrap=True) for name in table.columns), box=None, pad_edge=False)
+    for row in _readable_rows(table):
+        shown.add_row(*row)
+    screen = Console()
+    width = Measurement.get(screen, screen.options.update(max_width=WIDEST), shown).maximum
+    whole = Console(width=max(width, screen.width))
+    os.environ.setdefault("LESS", "--chop-long-lines")
+    with whole.pager() if screen.is_terminal and width > screen.width else nullcontext():
+        whole.print(shown)
+
+
+def _readable_rows(table: "pd.DataFrame") -> Iterator[list[str]]:
     """The rows of a table as people read them."""
     for row in table.itertuples(index=False):
         yield ["" if value is None or value != value else f"{value:.4g}" if isinstance(value, float) else str(value)

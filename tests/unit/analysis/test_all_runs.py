@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from clipcap_lib.analysis.all_runs import all_runs, chosen_runs
 from clipcap_lib.cli import app
+from clipcap_lib.cli.messages import print_whole
 from clipcap_lib.files import write_json
 
 
@@ -83,3 +84,11 @@ def test_the_command_writes_each_form(reports):
     assert lines[0].startswith("| experiment | run | mapping |")
     assert len(lines) == 2 + 4
     assert "bert-full-s5" in said()
+
+
+def test_a_wide_table_is_printed_whole(capsys):
+    wide = {"run": ["mlp-full-s0-" + 40 * "key=value,"], "best_dev_loss": [0.123456], "note": [None]}
+    print_whole(pd.DataFrame(wide))
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == list(wide)
+    assert row.split() == [wide["run"][0], "0.1235"]
