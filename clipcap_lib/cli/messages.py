@@ -46,6 +46,7 @@ def complain(words: object, style: str = "red") -> None:
 
 
 def warn(words: object) -> None:
+    """Print what is doubtful, and ends nothing, to standard error."""
     complain(words, "yellow")
 
 
