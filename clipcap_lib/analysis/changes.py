@@ -1,5 +1,6 @@
 """Changes from one number to another, with intervals, as sentences tell them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -83,6 +84,12 @@ def holds_zero(interval: tuple[float, float]) -> bool:
     """Whether 0 lies in an interval, so that what it is of may be chance."""
     low, high = interval
     return low <= 0 <= high
+
+
+def telling_digits(values: Sequence[float], edges: Sequence[float], digits: int) -> int:
+    """`digits`, or one more where values that differ, or an edge that is not 0, would be printed as if they were."""
+    alike = len({round(value, digits) for value in values}) == 1
+    return digits + 1 if alike or any(round(edge, digits) == 0 for edge in edges) else digits
 
 
 def interval_text(edges: tuple[float, float], sign: int = 1, form: str = "z.3f") -> str:

@@ -16,6 +16,7 @@ from clipcap_lib.analysis.changes import (
     interval_text,
     listed,
     named_rightly,
+    telling_digits,
     told_together,
 )
 from clipcap_lib.analysis.intervals import paired_difference
@@ -229,16 +230,21 @@ def _attributes(before: LimitsStudy, after: LimitsStudy, names: list[str]) -> li
             continue
         delta, low, high = paired_difference(pair["before"], pair["after"], 1 - 0.05 / len(names))
         if not holds_zero((low, high)):
-            parts = {"right": named_rightly(name), "after": pair["after"].mean(), "before": pair["before"].mean()}
-            parts |= {"pictures": len(pair), "difference": 100 * delta, "low": 100 * low, "high": 100 * high}
-            found.append(
-                say(
-                    "{right} in {after:.0%} against {before:.0%} of {pictures} pictures ({difference:+.0f} points, "
-                    "{low:+.0f} to {high:+.0f})",
-                    **parts,
-                )
-            )
+            found.append(_named_in(name, pair, delta, (low, high)))
     return found
+
+
+def _named_in(attribute: str, pair: pd.DataFrame, delta: float, edges: tuple[float, float]) -> str:
+    """Of how many pictures an attribute is named rightly, before and after, in per cent, and the difference."""
+    shares = [100 * pair[when].mean() for when in ("after", "before")]
+    digits = telling_digits(shares, [100 * edge for edge in edges], 0)
+    after, before = (f"{share:.{digits}f}" for share in shares)
+    difference, low, high = (f"{100 * value:+z.{digits}f}" for value in (delta, *edges))
+    return say(
+        "{right} in {after}% against {before}% of {pictures} pictures ({difference} points, {low} to {high})",
+        right=named_rightly(attribute), after=after, before=before, pictures=len(pair), difference=difference,
+        low=low, high=high,
+    )  # fmt: skip
 
 
 def _change(before: LimitsStudy, after: LimitsStudy) -> Change | None:

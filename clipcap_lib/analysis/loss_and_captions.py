@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from clipcap_lib.analysis.changes import Change, holds_zero, interval_text, named_rightly, told_together
+from clipcap_lib.analysis.changes import Change, holds_zero, interval_text, named_rightly, telling_digits, told_together
 from clipcap_lib.analysis.intervals import paired_difference
 from clipcap_lib.analysis.mapping_losses import (
     Cell,
@@ -90,8 +90,7 @@ def _measure(name: str, pair: pd.DataFrame, edges: list[float], in_order: bool, 
     """A measure's two values on the pictures judged in both, and their difference."""
     scale, digits = (1, 2) if name == "CIDEr-D" else (100, 0)
     values, edges = pair.mean() * scale, [scale * edge for edge in edges]
-    if values.round(digits).nunique() == 1 or any(round(edge, digits) == 0 for edge in edges):
-        digits += 1  # what is not 0 is not printed as 0
+    digits = telling_digits(values, edges, digits)
     first, last = values.round(digits)
     values = {"first": f"{first:.{digits}f}", "last": f"{last:.{digits}f}"}
     form, difference = f"+z.{digits}f", last - first

@@ -34,9 +34,16 @@ def shared(languages: Iterable[str]) -> str:
 
 
 def language_of_report(folder: Path) -> str | None:
-    """The language in which an experiment's report was written; an older one is English, and of none it is None."""
+    """The language in which an experiment's report was written, or else its notebooks executed; None of neither.
+
+    A report that does not name its language is an older one, and English.
+    """
     path = folder / "experiment.json"
-    return read_json(path).get("language", "en") if path.exists() else None
+    if path.exists():
+        return read_json(path).get("language", "en")
+    given = [read_json(job)["parameters"] for job in sorted(folder.glob("notebooks/*/job.json"))]
+    languages = [parameters["report_language"] for parameters in given if "report_language" in parameters]
+    return languages[-1] if languages else None  # what compares comes last; what is shared may be of an earlier run
 
 
 def language_of_reports(reports: Path) -> str:

@@ -101,6 +101,13 @@ def test_more_data_is_told_with_its_captions():
     assert "captions are wholly right in 90% against 5% of 400 pictures (+85 points" in said
 
 
+def test_a_small_difference_of_captions_is_not_printed_as_none():
+    runs = [run(1.0 + seed / 100, used_images=images, seed=seed, right=share)
+            for images, share in ((300, 0.015), (9600, 0.0025)) for seed in range(3)]  # fmt: skip
+    (said,) = [s for s in conclude_limits(LimitsStudy.of(runs)) if "are wholly right" in s]
+    assert "are wholly right in 0.2% against 1.5% of 400 pictures (-1.2 points, -2.5 to -0.2)" in said
+
+
 def test_a_lead_that_differs_by_seed_may_be_chance():
     runs = [run(loss, mapping=mapping, used_images=images, seed=seed)
             for images, seed, mapping, loss in [

@@ -11,6 +11,7 @@ from clipcap_lib.cli import app
 from clipcap_lib.files import read_json, write_json
 from clipcap_lib.reporting import gallery
 from clipcap_lib.reporting.gallery import FIGURES, first_figure_under
+from clipcap_lib.reporting.language import language_of_report
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,6 +55,21 @@ def test_answers_say_what_they_rest_on_and_those_of_other_experiments_stay(tmp_p
     told = {"findings": ["MLP is ahead.", "One seed.", "More."], "answers": ["MLP is ahead.", "One seed."]}
     assert answers["emoji-zh"] == told | {"commit": "abc", "device": "a CPU", "runs": 1}
     assert answers["emoji-zh-scaling"] == other
+
+
+def test_without_a_report_the_language_is_that_of_the_executed_notebooks(tmp_path):
+    def executed(name, **parameters):
+        (tmp_path / "notebooks" / name).mkdir(parents=True)
+        write_json(tmp_path / "notebooks" / name / "job.json", {"parameters": parameters})
+
+    assert language_of_report(tmp_path) is None
+    executed("01_data_preparation", report_language="en")  # by an earlier run: its result does not depend on it
+    executed("02_feature_extraction")
+    assert language_of_report(tmp_path) == "en"
+    executed("08_what_limits", report_language="zh")
+    assert language_of_report(tmp_path) == "zh"
+    write_json(tmp_path / "experiment.json", {})  # of a report written before reports named their language
+    assert language_of_report(tmp_path) == "en"
 
 
 def test_answers_stand_in_the_readme_of_their_language_where_it_asks_for_them(tmp_path):
