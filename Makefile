@@ -42,7 +42,7 @@ report: $(STAMP) ## run the default experiment and render reports/emoji-zh
 test: $(STAMP) ## run the unit and notebook tests
 	$(VENV_BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder tests/notebooks tests/unit
 
-slow: $(STAMP) ## run the slow tests: published checkpoints at their real sizes
+slow: $(STAMP) ## run the slow tests: real sizes, many processes, many kills, several ranks, Ray, SLURM
 	$(VENV_BIN)/pytest -m slow tests/slow
 
 lab: $(STAMP) ## open JupyterLab in notebooks/

@@ -329,7 +329,7 @@ def contrastive_grid(
 
 
 def diversity_of_sets(study: DecodingStudy, strategies: Sequence[str], captions: int = 5) -> pd.DataFrame:
-    """How varied several captions of one image are, a row a strategy that can write several; see `set_diversity`."""
+    """How varied several captions of an image are: rows are strategies that write several, but `magic`."""
     rows = {}
     for name in strategies:
         strategy = parse_strategy(name)

@@ -36,8 +36,9 @@ def _race(best: dict[str, Any], reached: list[tuple[float | None, float | None]]
     took, needed = (median(images) for images in zip(*reached, strict=True))
     needed = _coarse(needed, spacing)
     return say(
-        "{fast} reached {slow}'s best dev loss ({loss:.3f}) after about {needed:,} images, read off a straight line "
-        "between evaluations {spacing:,.0f} images apart, and {slow} after {took:,.0f}: {fast} {pace}",
+        "{fast} reached {slow}'s best dev loss ({loss:.3f}) after about {needed:,} images, read off between "
+        "evaluations {spacing:,.0f} images apart as if the logarithm of the loss fell evenly, and {slow} after "
+        "{took:,.0f}: {fast} {pace}",
         **best,
         needed=needed,
         spacing=spacing,

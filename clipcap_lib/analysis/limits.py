@@ -1,4 +1,4 @@
-"""Runs that differ in any settings, each arm at the learning rate that suits it best."""
+"""Runs that differ in any settings, each arm at the learning rate with its lowest dev loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

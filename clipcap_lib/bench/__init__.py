@@ -1,1 +1,1 @@
-"""Measuring: speed of training and decoding, and a rehearsal at full scale."""
+"""Measuring: speed of training and decoding, shards of a million pictures, and a rehearsal at full scale."""

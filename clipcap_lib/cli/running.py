@@ -38,7 +38,10 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", "-j", min=1, help="notebooks side by side, each on a GPU of its own where there are any"
+            "--workers",
+            "-j",
+            min=1,
+            help="notebooks side by side, each on a GPU of its own where there are any; default: execution.workers",
         ),
     ] = None,
     engine: Annotated[
@@ -99,7 +102,7 @@ def _checked(console: Console, settings: Experiment, jobs: list["Job"], fresh: b
         use_warm_kernels()
     with console.status("checking files and models") if console.is_terminal else nullcontext():
         _get_ready(jobs)
-        with warm_process() as warm:  # this one need not import torch
+        with warm_process() as warm:  # so that this process need not import torch
             found = warm.submit(check_all, settings, fresh, here).result()
             devices = Devices(warm.submit(visible_devices).result() if here else [])
     if missing := [finding for finding in found if finding.state == "missing"]:

@@ -1,1 +1,1 @@
-"""Corpora: caption files of every format, checked, split and prepared once."""
+"""Corpora: caption files of every format and shards, checked, split and prepared once."""

@@ -79,7 +79,7 @@ class Corpus:
 def read_captions(path: Path, images: Pictures, format: Format = "auto") -> pd.DataFrame:
     """Read one caption file as it stands; neither images nor duplicates are checked, and there are no splits yet.
 
-    Records (see `caption_records`) are told by the file's suffix, lines by their form.
+    Records (see `corpus.records`) are told by the file's suffix, lines by their form.
     Columns: image_id (the file name; `.jpg` is added to an id without suffix), image_path (empty where `images` is
     None: embeddings without pictures), caption_id (k within the image; counted up where the file has none), caption.
     A BOM, CRLF and blank lines are accepted.

@@ -56,7 +56,7 @@ def extract_shards(
     beside the encoder's other rows, each call's in a file of their own: a shard is finished when all its pictures are
     among them, and a killed extraction goes on in the middle of a shard. Several processes, on several machines that
     share the store, may each be given the paths of other shards. A picture that lies in two shards is embedded twice.
-    Beside one shard for each worker, 24 bytes a picture are held. `tell` hears of progress.
+    In memory are one shard for each worker and 24 bytes for each picture. `tell` hears of progress.
     Raises `ValueError` as `extract_features` does.
     """
     started = time.perf_counter()

@@ -34,7 +34,7 @@ EVERY = 10.0  # seconds between two lines of progress
 
 @dataclass
 class Progress:
-    """How many shards are done, of how many, and how fast pictures pass; `tell` gets it now and then, as `print` may.
+    """How many shards are done, of how many, and how many pictures a second; `tell` gets it now and then.
 
     What was `done` before is among the shards, and not among the pictures.
     """
@@ -155,7 +155,7 @@ def index_shards(paths: Sequence[Path], folder: Path, tell: Tell | None = None) 
 
 @contextmanager
 def sharing_memory() -> Iterator[None]:
-    """Let processes forked in this block share what is there now: to go through it for garbage would copy it."""
+    """Let processes forked in this block share what is there now: looking through it for garbage would copy it."""
     gc.freeze()
     try:
         yield
@@ -209,13 +209,13 @@ def _members(path: Path, stops: list[Exception]) -> Iterator[dict[str, Any]]:
 
 
 def _told_apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, in which a name that came before is a fault."""
+    """The rows, with a fault in place of each whose name came before."""
     names = set()
     return [_fault(row["name"], TWICE) if row["name"] in names else names.add(row["name"]) or row for row in rows]
 
 
 def _fault(name: str, fault: str) -> dict[str, Any]:
-    """The row of what is no picture."""
+    """The row of a file that cannot be used, and why."""
     return dict.fromkeys(COLUMNS.names) | {"name": name, "digest": "", "fault": fault}
 
 

@@ -73,7 +73,7 @@ def resolve_constraints(
     if not isinstance(strategy, Strategy):
         raise ValueError(f"strategy is {strategy!r}; build one, such as Greedy() or parse_strategy('beam width:5')")
     if isinstance(strategy, MinimumBayesRisk) and utility is None:
-        raise ValueError("mbr needs utility=, such as metrics.cider_agreement(...)")
+        raise ValueError("mbr needs utility=, such as metrics.training_agreement(...)")
     if isinstance(strategy, Magic | BestOfN):
         _check_judge(strategy.name, model.config, judge)
     return ResolvedConstraints(model, constraints, strategy)

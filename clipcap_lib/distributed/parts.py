@@ -18,7 +18,7 @@ from clipcap_lib.training import Trainer
 
 @dataclass
 class PartTrainer(Trainer):
-    """Takes each step in `accumulate` parts, one after the other: the memory of one part, the step of all.
+    """Takes each step in parts, one after the other: the memory of one part, the step of all.
 
     A part weighs as much as it has tokens, so that the loss is the mean over those of the whole batch. Dropout inside
     the mapping network is drawn for the whole batch too; that of a language model which is tuned is each part's own,
@@ -26,7 +26,7 @@ class PartTrainer(Trainer):
     """
 
     def _parts(self, images: int) -> list[slice]:
-        """Which of so many images each part has that this process goes through."""
+        """The slices of a step's images that this process takes, one after the other."""
         return shares(images, self.settings.parts)
 
     def _backward(self, images: np.ndarray, captions: list[np.ndarray], weight: float = 1.0) -> Tensor:
@@ -44,7 +44,7 @@ class PartTrainer(Trainer):
 
 
 def predicted(split: Split, captions: list[np.ndarray], padding: Padding | None = None) -> int:
-    """How many tokens the loss of captions, by their numbers [K] for each image, is a mean over."""
+    """How many tokens the loss is a mean over; `captions` are numbers [K] of captions for each image."""
     numbers, bounds = np.concatenate([np.empty(0, np.int64), *captions]), split.tokens.bounds
     return len(numbers) * padding.length if padding else int((bounds[numbers + 1] - bounds[numbers]).sum())
 

@@ -23,7 +23,7 @@ def main(place: Path) -> None:
         traceback.print_exc()
         told = {"rank": rank, "time": time.time(), "kind": type(error).__name__, "message": str(error)}
         (place / f"error-{rank}.json").write_text(json.dumps(told), encoding="utf-8")
-        os._exit(1)  # without a farewell to ranks that may be gone
+        os._exit(1)  # at once: a usual exit would wait for ranks that may be gone
 
 
 def _end_with_caller(parent: int) -> None:

@@ -74,7 +74,7 @@ class NoHistory(History):
     """What a process that is not the first writes: nothing."""
 
     def __init__(self, folder: Path, text: str = "", step: int = 0) -> None:
-        self.board = io.StringIO()  # which can be closed
+        self.board = io.StringIO()  # whoever ends the training closes it
 
     def add(self, step: int, images: int, seconds: float, split: str, metric: str, value: float) -> None:
         """Write nothing."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from clipcap_lib import training
 from clipcap_lib.checkpointing import Checkpoints
 from clipcap_lib.dataset import Split
 from clipcap_lib.distributed import launch
@@ -25,7 +26,7 @@ from clipcap_lib.files import claimed, read_json
 from clipcap_lib.model import ClipCapModel
 from clipcap_lib.provenance.sources import PACKAGE
 from clipcap_lib.settings import TrainingSettings
-from clipcap_lib.training import KERNEL_ENDS, Progress, Trainer
+from clipcap_lib.training import Progress
 
 ENDS = 10.0  # seconds: processes notice within one or two that they shall end
 SHOWN = 2000  # characters of what processes wrote where nothing else says why they failed
@@ -44,10 +45,11 @@ def train(
     Raises, besides what `training.train` does, `ValueError` where there are fewer GPUs than processes, and
     `RuntimeError` that names the process that failed; called again, it resumes.
     """
-    with claimed(folder, wait=KERNEL_ENDS):
+    if settings.parts == 1:
+        return training.train(model, train_split, dev_split, settings, seed, folder, on_progress)
+    with claimed(folder, wait=training.KERNEL_ENDS):
         if settings.processes == 1:
-            kind = Trainer if settings.accumulate == 1 else PartTrainer
-            return kind(model, train_split, dev_split, settings, seed, folder, on_progress).fit()
+            return PartTrainer(model, train_split, dev_split, settings, seed, folder, on_progress).fit()
         _check_gpus(model, settings.processes)
         with _emptied(folder / ".ranks") as place:
             hand_over(place, model, (train_split, dev_split), settings, seed, folder)
@@ -100,7 +102,7 @@ def _follow(place: Path, environment: dict[str, str], processes: int, on_progres
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str], output: Any) -> Iterator[subprocess.Popen]:
-    """A process that ends with the block: its ranks end with its input, and so when this process ends, too."""
+    """A process that ends with the block; its ranks end when its input closes, as when this process ends."""
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True
     )

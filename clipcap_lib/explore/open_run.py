@@ -43,7 +43,7 @@ class OpenRun:
         write_json(self.folder / "summary.json", summary | dict(accuracy))
         origin |= {"seconds": progress.seconds, "precision": chosen_precision(model.device, precision)}
         write_json(self.folder / "provenance.json", provenance(**origin))
-        (self.folder / "DONE").touch()  # `compare` and notebooks 04 to 07 read finished runs only
+        (self.folder / "DONE").touch()  # `compare` and notebooks 04 to 08 read finished runs only
         clear_checkpoints(self.folder)
         self.lock.release()
         return summary

@@ -1,1 +1,1 @@
-"""What others published: checkpoints and embedding pickles, read without running code."""
+"""What others published: checkpoints, pickles and folders of embeddings, read without running code."""

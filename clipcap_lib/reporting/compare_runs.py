@@ -63,7 +63,8 @@ def compare(paths: list[Path]) -> Comparison:
     """Read finished runs and measure each against the first on the images both captioned.
 
     Metrics are shares and CIDEr-D of the test split, words weighed by the training captions; see
-    `metrics.paired_difference`. Raises `ValueError` for fewer than two runs, or where two have no image in common.
+    `analysis.intervals.paired_difference`. Raises `ValueError` for fewer than two runs, or where two have no image in
+    common.
     """
     folders = [find_run(path) for path in paths]
     if len(folders) < 2:
@@ -182,9 +183,9 @@ def readable(found: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(columns=term)
 
 
-def _table(table: pd.DataFrame, index: bool = True) -> Markup:
+def _table(table: pd.DataFrame) -> Markup:
     told = table.rename(index=term)
-    return Markup(told.to_html(border=0, index=index) if len(table) else f"<p>{say('Nothing differs.')}</p>")
+    return Markup(told.to_html(border=0) if len(table) else f"<p>{say('Nothing differs.')}</p>")
 
 
 def _captions(found: Comparison) -> str:

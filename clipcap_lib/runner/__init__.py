@@ -1,1 +1,1 @@
-"""Running experiments: files, jobs, freshness, what a machine has, and progress."""
+"""Running experiments: files and axes, jobs, freshness, forked kernels, GPUs, Ray, what a machine has, and progress."""

@@ -58,7 +58,7 @@ def check_environment() -> list[Finding]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     java = shutil.which("java")
     return [
-        _found("Python", sys.version_info >= (3, 11), platform.python_version(), "3.11 or 3.12 is needed"),
+        _found("Python", (3, 11) <= sys.version_info < (3, 13), platform.python_version(), "3.11 or 3.12 is needed"),
         _clip(),
         _torchvision(),
         _found("Chinese font", find_spec("pylopdf_fonts_zh_cn"), "Noto Sans SC", "pip install pylopdf-fonts-zh-cn"),
@@ -125,7 +125,7 @@ def _grids(runs: list[Experiment], encoders: dict[str, Finding]) -> Iterator[Fin
     grids = {(run.models.encoder, run.data.model_dump_json()): run for run in runs if run.models.features == "grid"}
     for run in grids.values():
         found = encoders[run.models.encoder]
-        # One that is not here would be downloaded to be asked.
+        # The shape of a grid is the encoder's to say, and one that is not here would be downloaded for that.
         if found.state == "ready" and found.here and (images := _images(run.data)):
             yield _grid(run.models.encoder, images)
 
@@ -197,7 +197,7 @@ def _data(experiment: Experiment) -> Iterator[Finding]:
         return
     needed = list(_places(data))
     yield from needed
-    # Shards that were never read are not read here: of a million pictures notebook 01 asks that once.
+    # Shards are not read here: to read a million pictures takes long, and notebook 01 does it once.
     if all(place.state == "ready" for place in needed) and not data.in_shards:
         yield _corpus(data)
 

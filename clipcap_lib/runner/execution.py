@@ -22,7 +22,7 @@ from clipcap_lib.runner.freshness import job_hash, record_of
 from clipcap_lib.runner.jobs import Job, Listener, Outcome, partial_folder
 from clipcap_lib.runner.warm_kernels import use_warm_kernels
 
-SAVED_EVERY = 1.0  # seconds: each cell's beginning and end would take as long as many a cell
+SAVED_EVERY = 1.0  # seconds: saving at each cell's beginning and end would take as long as many a cell does
 
 
 class _ReportingEngine(NBClientEngine):

@@ -186,7 +186,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _keys(problem: dict[str, Any]) -> list[str]:
-    """The keys that might have been meant by an unknown one: those of its section, for the file's own those of all."""
+    """The keys that an unknown one may stand for: those of its section, or of all where it stands at the top."""
     if problem["type"] != "extra_forbidden":
         return []
     sections = {name: field.annotation.model_fields for name, field in Experiment.model_fields.items()

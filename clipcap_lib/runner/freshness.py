@@ -58,7 +58,7 @@ def _pictures(images: str) -> str:
     from clipcap_lib.corpus.corpus import pictures_digest
     from clipcap_lib.digests import MANIFEST
 
-    # Asked for by every job and all that it needs: once a process, for a folder may hold a hundred thousand.
+    # Every job asks, and all that it needs: looked up once a process, for a folder may hold a hundred thousand files.
     try:
         return pictures_digest(images, Path("data/features") / MANIFEST, print)
     except (ValueError, FileNotFoundError):
@@ -85,7 +85,7 @@ def is_fresh(job: Job) -> bool:
 
 
 def record_of(work: Path) -> dict[str, Any] | None:
-    """What an earlier process wrote of the job it began in a folder; of a damaged record, that it is no known job."""
+    """What an earlier process wrote of the job it began in a folder; `{"hash": None}` where it is damaged."""
     path = work / "job.json"
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""How much is imported at once."""
+"""Importing much at once, without looking for garbage on the way."""
 
 import gc
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ OBJECTS = 10_000  # made between two looks for garbage; Python's 700 take a twen
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Spare much that is imported the garbage collector, which would walk it all again and again, and at the end.
+    """Turn garbage collection off while modules are imported, and leave what they made out of it for good.
 
-    That is a quarter of the time to import, and in a process that is forked it would copy what is shared. What is made
-    later is looked through less often than by default.
+    It would go through all of that again and again, for a quarter of the time to import, and in a forked process it
+    would copy memory that is shared. Afterwards it runs less often than by default.
     """
     gc.disable()
     try:

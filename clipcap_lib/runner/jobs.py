@@ -110,12 +110,11 @@ def _job(experiment: Experiment, notebook: str, place: Path, needs: tuple[Job, .
 
 
 def _shared_job(
-    experiment: Experiment, shared: dict[str, Job], folder: Path, notebook: str, needs: tuple[Job, ...] = (),
-    **extra: Any,
+    experiment: Experiment, shared: dict[str, Job], folder: Path, notebook: str, **extra: Any
 ) -> Job:  # fmt: skip
     """The job of this notebook with these parameters: the one that another run needs too, or a new one."""
     first = folder / "notebooks" / notebook
-    job = _job(experiment, notebook, first, needs, **extra)
+    job = _job(experiment, notebook, first, **extra)
     same = [other for other in shared.values() if (other.notebook, other.parameters) == (notebook, job.parameters)]
     if same:
         return same[0]

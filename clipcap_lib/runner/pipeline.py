@@ -67,7 +67,7 @@ def _settled(job: Job, outcomes: dict[Path, Outcome]) -> Outcome | None:
 def local_engine(workers: int, devices: Devices) -> Engine:
     """Executes up to `workers` notebooks side by side; where there are GPUs, each when one is free, and on that alone.
 
-    A notebook's log is its executed copy, saved every second.
+    A notebook's log is its executed copy, saved once a second at most.
     """
 
     def run(jobs: list[Job], listener: Listener) -> Iterator[Outcome]:

@@ -44,7 +44,7 @@ def ray_engine(reports: Path, address: str = "local") -> Iterator[Engine]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise EngineError("Ray is not installed: pip install '.[ray]'") from None
+        raise EngineError("Ray is not installed: pip install -e '.[ray]'") from None
     # Who sees these files works in these folders; they also make each call's copies of the project new ones.
     marks = [folder.resolve() / f".ray-{uuid4().hex}" for folder in (Path.cwd(), reports)]
     try:

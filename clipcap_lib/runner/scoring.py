@@ -15,7 +15,7 @@ def score_files(captions: Path, references: Path, language: str, tokeniser: str 
     """Score one caption an image against its references; raises `ValueError` for anything that would mislead."""
     if language not in DEFAULT:
         raise ValueError(f"language {language!r} is unknown; choose {' or '.join(DEFAULT)}")
-    if tokeniser not in (None, *BY_LANGUAGE[language]):  # where words have no spaces between them, ptb finds one
+    if tokeniser not in (None, *BY_LANGUAGE[language]):  # in Chinese, ptb would take a whole sentence for one word
         raise ValueError(f"tokeniser {tokeniser!r} is not for {language}; choose {' or '.join(BY_LANGUAGE[language])}")
     made, given = _one_caption_each(captions), _captions_by_image(references)
     _check_language(list(made.values()), language, captions)

@@ -18,6 +18,6 @@ with importing():
     for room in (clipcap_lib, clipcap_lib.analysis, clipcap_lib.emoji, clipcap_lib.metrics, clipcap_lib.explore):
         for name in dir(room):
             getattr(room, name)  # imports the module it stands in
-    cutter()  # a dictionary of half a million Chinese words, which three notebooks would read each
+    cutter()  # a dictionary of 350,000 Chinese words, which three notebooks would read each
     library_hash("from clipcap_lib.corpus import corpus")  # all notebooks ask, and find each file read
 signal.signal(signal.SIGINT, interrupted)

@@ -1,4 +1,4 @@
-"""Processes forked from one that has imported everything: a notebook begins in a tenth of a second, not in ten.
+"""Processes forked from one that has imported everything: a notebook begins in half a second, not in ten.
 
 The process is the `forkserver` of multiprocessing. It has no threads of its own, so that what is forked from it works;
 it ends with the process that started it, and so do its kernels.
@@ -52,7 +52,7 @@ def use_warm_kernels() -> None:
         os.environ.setdefault(key, value)
     forkserver.ensure_running()
     for key in READ_AT_IMPORT.keys() - before.keys():
-        os.environ.pop(key, None)  # two threads may be here
+        os.environ.pop(key, None)  # another thread may have done so
 
 
 @contextmanager

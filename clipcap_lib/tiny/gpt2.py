@@ -1,4 +1,4 @@
-"""Trains the bundled tiny GPT-2 models: Chinese by character, English by byte-level pairs, on `tiny_text`.
+"""Trains the bundled tiny GPT-2 models: Chinese by character, English by byte-level pairs, on `tiny.text`.
 
 They have the shape of the models of the field: a Chinese one is a `BertTokenizer` whose `[SEP]` ends a text, as with
 uer/gpt2-chinese-cluecorpussmall, an English one a `GPT2Tokenizer` whose `<|endoftext|>` does.
@@ -47,7 +47,7 @@ class TrainState:
 
 
 def build_tokenizer(language: Language) -> PreTrainedTokenizerBase:
-    """The tokenizer of a bundled model; it depends on the text of `tiny_text` alone, never on a seed."""
+    """The tokenizer of a bundled model; it depends on the text of `tiny.text` alone, never on a seed."""
     return _chinese_tokenizer() if language == "zh" else _english_tokenizer()
 
 

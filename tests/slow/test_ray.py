@@ -15,7 +15,7 @@ from clipcap_lib.runner.freshness import is_fresh
 from clipcap_lib.runner.jobs import Job, Listener, plan_jobs
 from clipcap_lib.runner.pipeline import run_jobs
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
 pytestmark = pytest.mark.slow
 SWEEP = ("mapping=mlp", "tuning=frozen,full", "seed=0,1,2", "training.steps=3", "training.warmup_steps=1",
          "training.evaluate_every=1")  # fmt: skip

@@ -17,7 +17,7 @@ from copied_project import copied
 from clipcap_lib.files import read_json
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sinfo")
-pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not all(map(shutil.which, TOOLS)), reason="needs SLURM: apt-get install slurm-wlm"),

@@ -9,7 +9,7 @@ import pytest
 import clipcap_lib
 
 ROOT = Path(clipcap_lib.__file__).parent
-CORE = {"decoding", "metrics"}  # and every flat file but the command line
+CORE = {"decoding", "metrics"}  # and every flat file
 READ = (  # by who has read the paper and wants to see it in code
     "mapping", "language_model", "model", "packing", "dataset", "training", "decoding/decode", "decoding/sampling",
     "decoding/contrastive", "metrics/reference",

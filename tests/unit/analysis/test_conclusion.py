@@ -296,9 +296,9 @@ def test_speed_says_where_its_number_comes_from_and_how_coarse_that_is():
     exact = 5440 * (1 + math.log(2.2 / 2.0) / math.log(2.2))
     assert f"{exact:.0f}" == "6098"
     assert conclude([slow, fast])[-1] == (
-        "With the language model tuned, MLP reached BERT's best dev loss (2.000) after about 6,100 images, read off a "
-        "straight line between evaluations 5,440 images apart, and BERT after 16,320: MLP learned about 2.7 times as "
-        "fast in images."
+        "With the language model tuned, MLP reached BERT's best dev loss (2.000) after about 6,100 images, read off "
+        "between evaluations 5,440 images apart as if the logarithm of the loss fell evenly, and BERT after 16,320: "
+        "MLP learned about 2.7 times as fast in images."
     )
 
 

@@ -12,7 +12,7 @@ from clipcap_lib.runner.ray_engine import ray_engine
 
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
-    with pytest.raises(EngineError, match=r"Ray is not installed: pip install '\.\[ray\]'"), ray_engine(tmp_path):
+    with pytest.raises(EngineError, match=r"Ray is not installed: pip install -e '\.\[ray\]'"), ray_engine(tmp_path):
         pytest.fail("there is no cluster")
     assert not list(tmp_path.iterdir())
 
