@@ -22,6 +22,7 @@ from clipcap_lib.files import replacing
 from clipcap_lib.images import open_picture
 from clipcap_lib.reporting.browser_words import browser_words
 from clipcap_lib.reporting.cards import caption_parts, wrong_attributes
+from clipcap_lib.reporting.run_names import distinct_names
 from clipcap_lib.runs import Run
 from clipcap_lib.settings import Data, pick
 
@@ -97,10 +98,7 @@ def _best_of_each(runs: list[Run], group: Callable[[Run], Hashable]) -> list[Run
 
 
 def _voices_of(runs: list[Run]) -> Iterator[Voice]:
-    """The runs by their labels, and by their folders where two have one label."""
-    labels = Counter(run.label for run in runs)
-    for run in runs:
-        name = run.label if labels[run.label] == 1 else run.name
+    for run, name in zip(runs, distinct_names(runs), strict=True):
         yield Voice(name, "run", run, run.captions[run.captions["split"].isin(split_names())])
 
 

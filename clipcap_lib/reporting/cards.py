@@ -20,6 +20,8 @@ from clipcap_lib.wording import say, term
 FAINT, RIGHT, WRONG = "#5c6b7a", "#2f7d32", "#b3261e"
 CARD = "display:flex;align-items:flex-start;gap:16px;padding:12px 0;border-bottom:1px solid #e3e7eb;font-family:inherit"
 
+LONG = 22  # characters of a run's name
+
 
 def thumbnail(picture: str | Path | Image.Image, side: int = 128) -> str:
     """A picture as a data URI, at most `side` pixels wide and high."""
@@ -77,16 +79,28 @@ def _card(image, references: list[str], captions: pd.DataFrame, scenes: dict[str
     shown = "<br>".join(html.escape(text) for text in references[:2])
     scene = scenes.get(image.image_id)
     rows = "".join(
-        f'<tr><td style="padding:2px 14px 2px 0;color:{FAINT};white-space:nowrap">{html.escape(row["run"])}</td>'
-        f'<td style="text-align:left;padding:2px 0">{marked(row["caption"], scene, language)} '
-        f"{verdict(row)}</td></tr>"
+        _said(row["run"], f"{marked(row['caption'], scene, language)} {verdict(row)}")
         for row in captions.to_dict("records")
     )
     picture = picture_tag(image.image_path, _named(image.image_id, references))
     return (
         f'<div class="card" style="{CARD}">{picture}'
-        f'<div><div style="color:{FAINT};margin-bottom:6px">{shown}</div>'
+        f'<div style="min-width:0"><div style="color:{FAINT};margin-bottom:6px">{shown}</div>'
         f'<table style="border-collapse:collapse;margin:0">{rows}</table></div></div>'
+    )
+
+
+def _said(run: str, caption: str) -> str:
+    """A run's name with its caption beside it, or below it where the name is long."""
+    name = f'style="padding:2px 14px 2px 0;color:{FAINT};text-align:left;overflow-wrap:anywhere'
+    if len(run) <= LONG:
+        return (
+            f'<tr><td {name};white-space:nowrap">{html.escape(run)}</td>'
+            f'<td style="text-align:left;padding:2px 0">{caption}</td></tr>'
+        )
+    return (
+        f'<tr><td colspan="2" {name};border-bottom:0">{html.escape(run)}</td></tr>'
+        f'<tr><td colspan="2" style="text-align:left;padding:0 0 4px">{caption}</td></tr>'
     )
 
 

@@ -15,6 +15,7 @@ from altair.utils._importers import vl_version_for_vl_convert
 from markupsafe import Markup
 
 from clipcap_lib.reporting.figures import color_of
+from clipcap_lib.reporting.run_names import distinct_names
 from clipcap_lib.runs import Run, loss_curve
 from clipcap_lib.wording import say, spoken, term
 
@@ -28,23 +29,25 @@ VALUE = "datum.split == 'dev' ? datum.none : datum[smoothing]"
 def loss_curves(runs: Sequence[Run]) -> alt.LayerChart:
     """Loss curves of runs with what may be asked of them: x axis, logarithm, smoothing, splits, single runs.
 
-    The parameter `shown` holds the labels of the runs to draw; the page sets it.
+    The parameter `shown` holds the names of the runs to draw; the page sets it.
     """
+    names = distinct_names(runs)
+    points = [_points(run, POINTS // len(runs)).assign(run=name) for run, name in zip(runs, names, strict=True)]
     base = (
-        alt.Chart(_as_csv(pd.concat([_points(run, POINTS // len(runs)) for run in runs])))
+        alt.Chart(_as_csv(pd.concat(points)))
         .transform_filter("indexof(shown, datum.run) >= 0 && (curves == 'both' || curves == datum.split)")
         .transform_calculate(named=f"{json.dumps(_split_names())}[datum.split]")
         .transform_calculate(along="datum[x]", loss=VALUE, height=f"logarithm ? log({VALUE}) / LN10 : {VALUE}")
-        .encode(*_axes(), _colors(runs), tooltip=_tooltip())
+        .encode(*_axes(), _colors(runs, names), tooltip=_tooltip())
     )
     dash = alt.StrokeDash("tuning:N", legend=None, scale=alt.Scale(domain=[*DASHES], range=[*DASHES.values()]))
     train = base.transform_filter("datum.split == 'train'").mark_line(strokeWidth=1.2, opacity=0.6)
     dev = base.transform_filter("datum.split == 'dev'").mark_line(strokeWidth=2.4, point=alt.OverlayMarkDef(size=40))
     chart = alt.layer(train.encode(dash), dev.encode(dash), _under_the_pointer(base))
-    return chart.add_params(*_questions(runs)).properties(width="container", height=320).interactive()
+    return chart.add_params(*_questions(names)).properties(width="container", height=320).interactive()
 
 
-def _questions(runs: Sequence[Run]) -> list[alt.Parameter]:
+def _questions(names: list[str]) -> list[alt.Parameter]:
     """What the reader may ask, each a control below the chart but `shown`, which the page has its own for."""
     along = {"images": say("images"), "steps": say("steps"), "seconds": say("seconds")}
     curves = {"both": say("both")} | _split_names()
@@ -56,7 +59,7 @@ def _questions(runs: Sequence[Run]) -> list[alt.Parameter]:
             "smoothing", value="some", bind=alt.binding_select(**_choices(smoothing), name=say("smoothing of train "))
         ),
         alt.param("logarithm", value=True, bind=alt.binding_checkbox(name=say("logarithmic "))),
-        alt.param("shown", value=[run.label for run in runs]),
+        alt.param("shown", value=names),
     ]
 
 
@@ -86,9 +89,9 @@ def _tooltip() -> list[alt.Tooltip]:
     ]  # fmt: skip
 
 
-def _colors(runs: Sequence[Run]) -> alt.Color:
+def _colors(runs: Sequence[Run], names: list[str]) -> alt.Color:
     colors = [color_of(run.params["mapping"]) for run in runs]
-    return alt.Color("run:N", legend=None, scale=alt.Scale(domain=[run.label for run in runs], range=colors))
+    return alt.Color("run:N", legend=None, scale=alt.Scale(domain=names, range=colors))
 
 
 def _points(run: Run, most: int) -> pd.DataFrame:
@@ -101,7 +104,7 @@ def _points(run: Run, most: int) -> pd.DataFrame:
         dev.drop(columns="value").assign(split="dev", none=dev["value"].round(4)),
     ])  # fmt: skip
     table["seconds"] = table["seconds"].round(1)
-    return table.rename(columns={"step": "steps"}).assign(run=run.label, tuning=run.params["tuning"])
+    return table.rename(columns={"step": "steps"}).assign(tuning=run.params["tuning"])
 
 
 def _as_csv(points: pd.DataFrame) -> alt.InlineData:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from clipcap_lib.corpus.corpus import load_corpus
 from clipcap_lib.reporting import charts, figures
 from clipcap_lib.reporting.cards import as_html, caption_cards
+from clipcap_lib.reporting.run_names import distinct_names
 from clipcap_lib.runs import Run
 from clipcap_lib.wording import say
 
@@ -31,7 +32,10 @@ def first_screen(runs: Sequence[Run]) -> dict[str, Any]:
         "still": Markup(
             as_html(figures.learning_curves(chosen), say("Loss curves of the runs against images seen"))
         ),
-        "charted": [{"label": run.label, "color": figures.color_of(run.params["mapping"])} for run in chosen],
+        "charted": [
+            {"label": name, "color": figures.color_of(run.params["mapping"])}
+            for run, name in zip(chosen, distinct_names(chosen), strict=True)
+        ],
         "left_out": len(runs) - len(chosen), "examples": _examples(ranked[0], ranked[-1]),
     }  # fmt: skip
 
@@ -41,6 +45,8 @@ def _examples(best: Run, worst: Run) -> Markup:
     corpus = load_corpus(best.params)
     pictures = corpus.test_images(EXAMPLES)
     shown = [best] if best is worst else [best, worst]
-    captions = pd.concat([run.captions.assign(run=run.label) for run in shown])
+    captions = pd.concat(
+        [run.captions.assign(run=name) for run, name in zip(shown, distinct_names(shown), strict=True)]
+    )
     cards = caption_cards(pictures, corpus.references(), captions, corpus.scenes, best.params["language"])
     return Markup(f'<div class="cards">{cards}</div>')
