@@ -4,7 +4,16 @@ from collections.abc import Mapping as Parameters
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from clipcap_lib.decoding.strategies import parse_strategy
 from clipcap_lib.system import nearest
@@ -43,7 +52,14 @@ COMPARED = [
 class Section(BaseModel):
     """Settings that refuse unknown keys; keys of earlier versions are read under their new names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation in (int, float):
+            raise ValueError(f"{value} is no number")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +83,7 @@ class Data(Section):
     compositional_images: int = Field(
         500, ge=0, description="emoji scenes only: object pairs and counts never trained on"
     )
-    data_seed: int = Field(1, description="of the corpus and of the split")
+    data_seed: int = Field(1, ge=0, description="of the corpus and of the split")
     captions_file: str | None = Field(None, description="files only: a caption file, or training's; empty: in shards")
     dev_captions_file: str | None = Field(None, description="files only: with the next, a caption file for each split")
     test_captions_file: str | None = Field(None, description="files only")
@@ -98,9 +114,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _files_are_named(self) -> "Data":
-        captions = Path(
-            self.captions_file or "none.txt"
-        )  # embeddings come in a pickle or a folder, which has no suffix
+        captions = Path(self.captions_file or "none.txt")  # embeddings: a pickle, or a folder, which has no suffix
         seen = self.images or captions.suffix in (".pkl", "") or captions.is_dir()
         if self.corpus == "files" and not (self.in_shards or (self.captions_file and seen)):
             raise ValueError("corpus: files needs captions_file and images")

@@ -26,13 +26,25 @@ from clipcap_lib.emoji.attributes import ATTRIBUTES, ENOUGH_PICTURES
 from clipcap_lib.settings import MAPPINGS
 from clipcap_lib.wording import say, term
 
+MEASURED_ON = (  # settings that change what a dev loss is measured on
+    "corpus", "language", "data_seed", "dev_images", "test_images", "compositional_images", "captions_file",
+    "dev_captions_file", "test_captions_file", "images", "splits_file", "duplicates", "dev_split", "language_model",
+    "max_caption_tokens",
+)  # fmt: skip
+
 
 def conclude_limits(study: LimitsStudy) -> list[str]:
     """Sentences that say what limits these runs, each arm at its best learning rate; what may be chance is said."""
     best = study.at_best_rates()
     told = [list(answer(best)) for answer in (_data, _vector, _bridge)]
     sentences = [said[0] for said in told if said] + [each for said in told for each in said[1:]]
-    return [*(sentences or [_ranking(best)]), _basis(best), *_best_rates(study), *_equal_time(best)]
+    return [
+        *_measured_elsewhere(study),
+        *(sentences or [_ranking(best)]),
+        _basis(best),
+        *_best_rates(study),
+        *_equal_time(best),
+    ]
 
 
 def answer_limits(study: LimitsStudy) -> list[str]:
@@ -40,6 +52,19 @@ def answer_limits(study: LimitsStudy) -> list[str]:
     best = study.at_best_rates()
     firsts = (next(answer(best), None) for answer in (_data, _vector, _bridge))
     return [first for first in firsts if first]
+
+
+def _measured_elsewhere(study: LimitsStudy) -> list[str]:
+    """That losses cannot be compared where dev pictures, dev captions or tokens are not the same."""
+    if not (keys := [key for key in study.factors if key in MEASURED_ON]):
+        return []
+    return [
+        say(
+            "These runs differ in {keys}: their losses are measured on other pictures or in other tokens, so that the "
+            "lower one need not be the better.",
+            keys=listed(list(map(term, keys))),
+        )
+    ]
 
 
 # --- the data ------------------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ def compare(
     worse = found.worse(tolerance)
     for row in worse.itertuples():
         interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}{'' if row.clear else ', so it may be chance'}"
-        typer.echo(f"{row.run}: {row.metric} {row.delta:+.3f} ({interval}) against {found.labels[0]}", err=as_json)
+        line = f"{row.run}: {row.metric} {row.delta:+.3f} ({interval}) against {found.labels[0]}"
+        typer.echo(line, err=as_json or as_markdown)
     raise typer.Exit(1 if len(worse if strict else worse[worse["clear"]]) else 0)
 
 
@@ -84,11 +85,13 @@ def runs(
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
 ) -> None:
     """List every finished run: the settings that differ, what came of it, where it came from."""
-    from clipcap_lib.analysis.all_runs import all_runs, chosen_runs
+    from clipcap_lib.analysis.all_runs import all_runs
 
     enter()
     with refusing(ValueError):
-        table = chosen_runs(all_runs(reports), where, sort)
+        if not reports.is_dir():
+            raise ValueError(f"{reports}: there is no such folder of reports")
+        table = all_runs(reports, where, sort)
     if as_csv:
         typer.echo(table.to_csv(index=False), nl=False)
     elif as_json:

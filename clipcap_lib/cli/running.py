@@ -1,7 +1,10 @@
 """`clipcap run`, `report` and `doctor`: an experiment executed, shown, or looked at before it is."""
 
+import shlex
+import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
@@ -27,14 +30,18 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-S", help="key=value in place of the file's, or key=value,value: a run for each"),
+]
+Name = Annotated[str | None, typer.Option(help="of the experiment with -S; default: its own and the keys")]
+
+
 def run(
     experiment: Annotated[Path, typer.Argument(help="an experiment by name, such as emoji-zh, or a file of your own")],
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-S", help="key=value in place of the file's, or key=value,value: a run for each"),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="of the experiment with -S; default: its own and the keys")] = None,
+    overrides: Overrides = None,
+    name: Name = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -61,6 +68,9 @@ def run(
 
     console = Console()
     _refuse_what_does_not_go_together(engine, address, workers)
+    listed = shlex.join(
+        ["clipcap", "doctor", str(experiment), *(part for each in overrides or () for part in ("-S", each))]
+    )
     experiment = find_experiment(experiment)
     enter(experiment)
     with refusing(ExperimentError, ParameterError, InUseError, EngineError), ExitStack() as held:
@@ -69,7 +79,7 @@ def run(
         if reports.is_dir():  # before checks that take seconds; a refused experiment makes no folder
             held.enter_context(_claimed(reports, settings.name))
         fresh = all(map(is_fresh, jobs))
-        devices = _checked(console, settings, jobs, fresh, here=engine is EngineName.local)
+        devices = _checked(console, settings, jobs, fresh, engine is EngineName.local, listed)
         held.enter_context(_claimed(reports, settings.name))
         with _executing(EngineName.local if fresh else engine, workers, devices, reports, address) as executes:
             outcomes = run_with_board(console, jobs, workers, executes)
@@ -90,10 +100,18 @@ def _refuse_what_does_not_go_together(engine: EngineName, address: str | None, w
     if engine is EngineName.ray and workers:
         complain("--workers is of --engine local: Ray runs as many notebooks as its machines have cores and GPUs for")
         raise typer.Exit(2)
+    if engine is EngineName.ray and find_spec("ray") is None:
+        complain(f"Ray is not installed: {sys.executable} -m pip install -e '.[ray]', in your clone")
+        raise typer.Exit(2)
 
 
-def _checked(console: Console, settings: Experiment, jobs: list["Job"], fresh: bool, here: bool) -> "Devices":
-    """The GPUs for what is executed `here`; exits with 2 where files, models or settings do not allow it."""
+def _checked(
+    console: Console, settings: Experiment, jobs: list["Job"], fresh: bool, here: bool, listed: str
+) -> "Devices":
+    """The GPUs for what is executed `here`; exits with 2 where files, models or settings do not allow it.
+
+    `listed` is the command that lists all that was looked for.
+    """
     from clipcap_lib.runner.devices import Devices, visible_devices
     from clipcap_lib.runner.doctor import check_all
     from clipcap_lib.runner.warm_kernels import use_warm_kernels, warm_process
@@ -106,7 +124,7 @@ def _checked(console: Console, settings: Experiment, jobs: list["Job"], fresh: b
             found = warm.submit(check_all, settings, fresh, here).result()
             devices = Devices(warm.submit(visible_devices).result() if here else [])
     if missing := [finding for finding in found if finding.state == "missing"]:
-        complain(f"{settings.name} cannot run yet; `clipcap doctor {settings.name}` shows the whole list")
+        complain(f"{settings.name} cannot run yet; `{listed}` shows the whole list")
         console.print(findings_table(missing))
         raise typer.Exit(2)
     return devices
@@ -168,6 +186,8 @@ def report(
         bool, typer.Option("--figures", help="each figure as PNG and SVG, with its numbers, into figures/")
     ] = False,
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),
+    overrides: Overrides = None,
+    name: Name = None,
 ) -> None:
     """Render an experiment's report again from the notebooks that were executed; execute nothing."""
     from clipcap_lib.reporting.export import write_figures, write_pdf
@@ -179,7 +199,7 @@ def report(
     experiment = find_experiment(experiment)
     enter(experiment)
     with refusing(ExperimentError, InUseError, OSError):
-        settings = load_experiment(experiment)
+        settings = load_experiment(experiment, overrides or (), name)
         if told := language_of_report(reports / settings.name):  # in which its notebooks were executed
             settings = settings.model_copy(update={"report_language": told})
         outcomes = found_outcomes(plan_jobs(settings, reports))
@@ -194,6 +214,7 @@ def report(
 
 def doctor(
     experiment: Annotated[Path | None, typer.Argument(help="an experiment by name, or a file of your own")] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Say what this machine has of what is needed, and where to get the rest; exit code 0: ready, 1: not."""
     from clipcap_lib.runner.doctor import check_all
@@ -202,7 +223,7 @@ def doctor(
     path = find_experiment(experiment) if experiment else None
     enter(path or Path())
     with refusing(ExperimentError):
-        found = check_all(load_experiment(path) if path else None)
+        found = check_all(load_experiment(path, overrides or ()) if path else None)
     console.print(findings_table(found))
     missing = sum(finding.state == "missing" for finding in found)
     console.print(f"[red]not ready: {missing} missing" if missing else "[green]ready")

@@ -15,7 +15,7 @@ from clipcap_lib.analysis.loss_curves import caption_scores
 from clipcap_lib.corpus.corpus import prepare_corpus
 from clipcap_lib.files import read_json
 from clipcap_lib.reporting import cards, figures
-from clipcap_lib.reporting.language import language_of_params, shared, speaking
+from clipcap_lib.reporting.language import language_of_run, shared, speaking
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.runs import Run, finished_in, read_run
 from clipcap_lib.settings import Data, pick
@@ -129,7 +129,7 @@ def verdicts(found: Comparison) -> list[str]:
 
 def write_comparison(found: Comparison, path: Path, language: str | None = None) -> Path:
     """Write the comparison as one self-contained page, in a language or else the one that the runs are told of in."""
-    with speaking(language or shared(language_of_params(run.params) for run in found.runs)):
+    with speaking(language or shared(map(language_of_run, found.runs))):
         return _write_comparison(found, path)
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from clipcap_lib.files import read_json
+from clipcap_lib.runs import Run
 from clipcap_lib.wording import speak, spoken
 
 HTML_LANGUAGES = {"zh": "zh-CN"}
@@ -51,6 +51,6 @@ def language_of_reports(reports: Path) -> str:
     return shared(language_of_report(path.parent) for path in sorted(reports.glob("*/experiment.json")))
 
 
-def language_of_params(params: dict[str, Any]) -> str:
+def language_of_run(run: Run) -> str:
     """The language in which a run is told of: its report's, or else that of its captions."""
-    return params.get("report_language") or params.get("language") or "en"
+    return language_of_report(run.folder.absolute().parents[1]) or run.params.get("language") or "en"

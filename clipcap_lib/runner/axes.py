@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +13,8 @@ SECTIONS: dict[str, type[Section]] = {
     "data": Data, "models": Models, "training": TrainingSettings, "decoding": Decoding,
 }  # fmt: skip
 KEYS = [f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields]
+
+ONE_FOR_ALL = ("name", "title", "execution", "report_language")
 
 
 class Runs(Section):
@@ -25,12 +27,14 @@ class Runs(Section):
 
     mapping: list[Mapping] = Field(min_length=1)
     tuning: list[Tuning] = Field(min_length=1)
-    seed: list[int] = Field([0], min_length=1)
+    seed: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field([0], min_length=1)
     together: list[list[str]] = Field([], description="axes that go value by value, not each with each")
 
     @model_validator(mode="after")
     def _axes_are_settings(self) -> "Runs":
         for key, values in self.further.items():
+            if key.partition(".")[0] in ONE_FOR_ALL:
+                raise ValueError(f"{key} is no axis: it has one value for all runs")
             if key not in KEYS:
                 raise ValueError(f"unknown key {key!r}{nearest(key, [*Runs.model_fields, *KEYS])}")
             if not isinstance(values, list) or not values:

@@ -191,5 +191,7 @@ def _keys(problem: dict[str, Any]) -> list[str]:
         return []
     sections = {name: field.annotation.model_fields for name, field in Experiment.model_fields.items()
                 if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)}  # fmt: skip
-    place = problem["loc"][:-1]
+    *place, key = problem["loc"]
+    if homes := [f"{name}.{key}" for name, fields in sections.items() if not place and key in fields]:
+        return homes
     return list(sections[place[0]]) if place else [*Experiment.model_fields, *itertools.chain(*sections.values())]

@@ -61,9 +61,9 @@ def test_no_room_imports_itself_through_another():
 
 
 @pytest.mark.parametrize(("chosen", "most"), [
-    (lambda module: module in READ, 1500), (is_core, 4650),
+    (lambda module: module in READ, 1500), (is_core, 4660),
 ], ids=["the paper in code", "the core"])  # fmt: skip
 def test_how_much_there_is_to_read(chosen, most):
-    """3,500 were planned; locks, checkpoints, front door, bridges, grids, catalogues, shards, parts came on top."""
+    """3,500 were planned; what users met came on top: locks, checkpoints, bridges, grids, words, shards, checks."""
     lines = {name(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
     assert sum(count for module, count in lines.items() if chosen(module)) <= most

@@ -57,10 +57,17 @@ def test_runs_are_chosen_and_sorted(reports):
     assert len(chosen_runs(all_runs(reports), None, None)) == 4
 
 
+def test_runs_are_chosen_by_what_all_of_them_share(reports):
+    assert len(all_runs(reports, "test_images == 200")) == 4
+
+
 @pytest.mark.parametrize(
     ("where", "sort", "message"),
     [("mappin == 3", None, "--where mappin == 3: .*the columns are experiment, run, mapping"),
      ("seed <", None, "--where seed <"),
+     ("seed", None, "write a condition"),
+     ("@pd.io == 3", None, "--where @pd"),
+     (None, "-", "--sort -: no column"),
      (None, "best_loss", "--sort best_loss: no column; did you mean 'best_dev_loss'")],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_told(reports, where, sort, message):

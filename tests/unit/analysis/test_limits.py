@@ -108,6 +108,16 @@ def test_a_small_difference_of_captions_is_not_printed_as_none():
     assert "are wholly right in 0.2% against 1.5% of 400 pictures (-1.2 points, -2.5 to -0.2)" in said
 
 
+def test_losses_of_other_tokens_are_not_compared_without_a_word():
+    models = ("data/models/tiny-gpt2-zh", "data/models/tiny-gpt2-en")
+    runs = [run(loss, language_model=model) for loss, model in zip((1.0, 6.0), models, strict=True)]
+    assert conclude_limits(LimitsStudy.of(runs))[0] == (
+        "These runs differ in language_model: their losses are measured on other pictures or in other tokens, so that "
+        "the lower one need not be the better."
+    )
+    assert not [s for s in conclude_limits(LimitsStudy.of(scaling({500: 0.1, 9000: 0.1}))) if "other tokens" in s]
+
+
 def test_a_lead_that_differs_by_seed_may_be_chance():
     runs = [run(loss, mapping=mapping, used_images=images, seed=seed)
             for images, seed, mapping, loss in [

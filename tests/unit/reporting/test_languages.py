@@ -20,7 +20,7 @@ from clipcap_lib.reporting import cards, charts, figures, runs_page
 from clipcap_lib.reporting.browser_words import browser_words
 from clipcap_lib.reporting.chinese_font import notebook_style, wide
 from clipcap_lib.reporting.compare_runs import Comparison, _deltas_table, verdicts
-from clipcap_lib.reporting.language import language_of_reports, shared, speaking
+from clipcap_lib.reporting.language import language_of_reports, language_of_run, shared, speaking
 from clipcap_lib.reporting.notebook_html import FOR_NOTEBOOKS, notebook_figures, notebook_parts
 from clipcap_lib.reporting.page import write_page
 from clipcap_lib.reporting.report import write_index, write_report
@@ -260,6 +260,15 @@ def test_a_page_over_experiments_in_several_languages_is_english(tmp_path):
     write_json(tmp_path / "b" / "experiment.json", row)  # an older report
     assert language_of_reports(tmp_path) == "en"
     assert shared([]) == "en"
+
+
+def test_a_run_is_told_of_in_the_language_of_its_report(tmp_path):
+    folder = tmp_path / "one" / "runs" / "mlp-full-s0"
+    run = Run(folder, {"language": "zh"}, {}, pd.DataFrame(), pd.DataFrame())
+    assert language_of_run(run) == "zh"
+    folder.mkdir(parents=True)
+    write_json(tmp_path / "one" / "experiment.json", {"language": "en"})
+    assert language_of_run(run) == "en"
 
 
 def test_after_an_error_the_language_is_as_before():

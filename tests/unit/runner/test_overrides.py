@@ -66,12 +66,29 @@ def test_a_sweep_has_a_folder_of_its_own(write):
     assert load_experiment(write(), ["seed=0,1"], "three-seeds").name == "three-seeds"
 
 
+def test_trials_of_two_values_stand_beside_one_another(write):
+    names = [load_experiment(write(), [f"training.learning_rate={rate}", "seed=1"]).name for rate in ("1e-3", "2e-3")]
+    assert names == ["mine-learning-rate-0-001-seed", "mine-learning-rate-0-002-seed"]
+
+
+def test_a_setting_is_found_without_its_section(write):
+    experiment = load_experiment(write(), ["steps=7", "learning_rate=1e-3,2e-3"])
+    assert experiment.training.steps == 7
+    assert experiment.runs.further == {"training.learning_rate": [1e-3, 2e-3]}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("training.learning_rat=1e-3,2e-3", "unknown key 'training.learning_rat'; did you mean 'training.learning"),
         ("training.learning_rat=1e-3", "unknown key 'training.learning_rat'; did you mean 'learning_rate'"),
         ("training.steps=many", "training.steps: .*'many'"),
+        ("training.steps=true", "training.steps: True is no number"),
+        ("training.learning_rate=inf", "training.learning_rate: Input should be a finite number"),
+        ("training.learning_rate=1e-3,true", "learning_rate: True is no number"),
+        ("seed=0,-1", r"runs.seed.1: Input should be greater than or equal to 0"),
+        ("training.steps=5,", "write key=value"),
+        ("execution.workers=1,2", "execution.workers is no axis: it has one value for all runs"),
         ("training.steps", "-S training.steps: write key=value"),
         ("=3", "-S =3: write key=value"),
         ("training.steps=[1", "cannot be read as values"),
@@ -89,3 +106,15 @@ def test_the_command_line_refuses_with_the_name_of_the_key(write, tmp_path):
     assert result.exit_code == 2
     assert "unknown key 'training.stepz'; did you mean 'steps'" in result.output
     assert not (tmp_path / "r").exists()
+
+
+def test_a_key_is_given_once(write):
+    with pytest.raises(ExperimentError, match="-S training.steps is given twice; for several runs write"):
+        load_experiment(write(), ["training.steps=5", "steps=6"])
+
+
+def test_a_key_at_the_top_of_a_file_is_sent_to_its_section(write):
+    path = write()
+    path.write_text(path.read_text(encoding="utf-8") + "steps: 7\n", encoding="utf-8")
+    with pytest.raises(ExperimentError, match="unknown key 'steps'; did you mean 'training.steps'"):
+        load_experiment(path)

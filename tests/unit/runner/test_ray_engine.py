@@ -15,6 +15,10 @@ def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path):
     with pytest.raises(EngineError, match=r"Ray is not installed: pip install -e '\.\[ray\]'"), ray_engine(tmp_path):
         pytest.fail("there is no cluster")
     assert not list(tmp_path.iterdir())
+    result = CliRunner().invoke(app, ["run", "emoji-tiny", "--engine", "ray", "--reports", str(tmp_path / "reports")])
+    assert result.exit_code == 2
+    assert f"{sys.executable} -m pip install -e '.[ray]'" in result.output
+    assert not list(tmp_path.iterdir())  # it is said before anything is checked
 
 
 @pytest.mark.parametrize(
