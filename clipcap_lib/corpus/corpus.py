@@ -13,7 +13,7 @@ import pandas as pd
 
 from clipcap_lib.corpus.duplicates import describe_overlap, picture_keys
 from clipcap_lib.corpus.readers import Corpus, PictureKeys, file_names, read_corpus, statistics
-from clipcap_lib.corpus.shards import INDEXES, Tell, read_shards, shard_paths, shards_digest
+from clipcap_lib.corpus.shards import CUT, INDEXES, Tell, read_shards, shard_paths, shards_digest
 from clipcap_lib.digests import MANIFEST, content_digest, folder_digest
 from clipcap_lib.emoji.language import Scene
 from clipcap_lib.emoji.scenes import read_scenes, write_corpus
@@ -22,6 +22,7 @@ from clipcap_lib.provenance.sources import library_hash
 from clipcap_lib.published.clip_retrieval import read_embedding_folder
 from clipcap_lib.published.embeddings import PublishedEmbeddings
 from clipcap_lib.settings import SHARD, Data, pick
+from clipcap_lib.wording import say
 
 SCENE_SPLITS = {
     "train": "train_images",
@@ -69,6 +70,17 @@ class PreparedCorpus:
         """The sentence that says whether pictures of dev or test are training pictures, too."""
         return describe_overlap(self.table, data)
 
+    def alarms(self) -> list[str]:
+        """What is lost although nobody left it out: pictures behind the place where a shard is cut off or damaged."""
+        return [
+            say(
+                "Shards that are cut off or damaged: {count} ({examples}). The pictures behind that place are not used; "
+                "get these files again.",
+                count=row["count"], examples=row["examples"],
+            )
+            for row in self.problems.to_dict("records") if row["problem"] == CUT
+        ]  # fmt: skip
+
     def references(self) -> pd.Series:
         """The captions of each image, as a list by image_id."""
         return self.table.groupby("image_id", sort=False)["caption"].agg(list)
@@ -83,8 +95,7 @@ def prepare_corpus(data: Data, root: Path = Path("data"), tell: Tell | None = No
     """Generate or read the corpus of an experiment, check every image and caption, and keep the result on disk.
 
     A second call with the same settings and files reads the result back. `tell` hears how far the reading of shards is.
-    Raises `ValueError` or `FileNotFoundError`
-    naming the file when nothing usable is there.
+    Raises `ValueError` or `FileNotFoundError` naming the file when nothing usable is there.
     """
     folder = _generate_scenes(data, root) if data.corpus == "emoji-scenes" else None
     manifest = root / "features" / MANIFEST

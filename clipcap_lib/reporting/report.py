@@ -26,6 +26,7 @@ from clipcap_lib.wording import say, term
 
 QUESTIONS = ("04_mlp_vs_bert", "05_decoding", "06_results", "08_what_limits")  # notebooks that answer one
 PAGES = ("01_data_preparation", "02_feature_extraction", "03_train", "07_explore")  # of their own
+ALARMING = ("01_data_preparation", "06_results")
 INDEX_WRITTEN = 60.0  # seconds that the page over all experiments may take another process
 
 
@@ -134,8 +135,8 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
 
 
 def alarms(outcomes: list[Outcome]) -> list[str]:
-    """What notebook 06 found to doubt in the runs."""
-    return [alarm for outcome in outcomes if _has(outcome, "06_results")
+    """What notebook 01 found to doubt in the data, and notebook 06 in the runs."""
+    return [alarm for outcome in outcomes if outcome.job.notebook in ALARMING and outcome.finished
             for alarm in _summary(outcome).get("alarms", [])]  # fmt: skip
 
 

@@ -82,6 +82,15 @@ def test_a_shard_that_is_cut_off_is_read_up_to_there(pattern, tmp_path, part):
     assert read(pattern, tmp_path)["caption"].notna().sum() == 11
 
 
+def test_a_shard_that_is_cut_off_is_an_alarm(pattern, tmp_path):
+    data = Data(corpus="files", images=pattern, dev_images=1, test_images=1)
+    assert prepare_corpus(data, tmp_path / "data").alarms() == []
+    shard = tmp_path / "shards/00001.tar"
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    (alarm,) = prepare_corpus(data, tmp_path / "data").alarms()
+    assert alarm.startswith("Shards that are cut off or damaged: 1 (00001). The pictures behind that place")
+
+
 def test_a_shard_with_a_damaged_header_is_read_up_to_there(pattern, tmp_path):
     shard = tmp_path / "shards/00001.tar"
     with tarfile.open(shard) as tar:
