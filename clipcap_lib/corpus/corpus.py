@@ -74,8 +74,8 @@ class PreparedCorpus:
         """What is lost although nobody left it out: pictures behind the place where a shard is cut off or damaged."""
         return [
             say(
-                "Shards that are cut off or damaged: {count} ({examples}). The pictures behind that place are not used; "
-                "get these files again.",
+                "Shards that are cut off or damaged: {count} ({examples}). The pictures behind that place are not "
+                "used; get these files again.",
                 count=row["count"], examples=row["examples"],
             )
             for row in self.problems.to_dict("records") if row["problem"] == CUT
