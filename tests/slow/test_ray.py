@@ -55,7 +55,10 @@ def cluster():
 
 def planned(*overrides: str) -> list[Job]:
     """The data, the features, six trainings, and of what compares them the results."""
-    settings = load_experiment(find_experiment(Path("emoji-tiny")), [*SWEEP, *overrides], "sweep")
+    given = dict(override.split("=", 1) for override in (*SWEEP, *overrides))  # a later one in place of an earlier
+    settings = load_experiment(
+        find_experiment(Path("emoji-tiny")), [f"{key}={value}" for key, value in given.items()], "sweep"
+    )
     return [job for job in plan_jobs(settings, REPORTS) if job.for_others or job.notebook == "06_results"]
 
 
