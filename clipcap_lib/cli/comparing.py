@@ -79,7 +79,7 @@ def compare(
 def runs(
     where: Annotated[str | None, typer.Option(help="only these, such as 'mapping == \"mlp\" and seed < 3'")] = None,
     sort: Annotated[str | None, typer.Option(help="by this column, lowest first; -COLUMN: highest first")] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="print all columns as CSV")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print it as CSV")] = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="print a table for a pull request")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a run")] = False,
     reports: Annotated[Path, typer.Option(help="folder of reports")] = Path("reports"),

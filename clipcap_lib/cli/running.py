@@ -34,7 +34,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-S", help="key=value in place of the file's, or key=value,value: a run for each"),
 ]
-Name = Annotated[str | None, typer.Option(help="of the experiment with -S; default: its own and the keys")]
+Name = Annotated[
+    str | None, typer.Option(help="of the experiment with -S; default: its own, the keys and single values")
+]
 
 
 def run(
